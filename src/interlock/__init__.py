@@ -1,0 +1,1 @@
+"""Interlock: ten business services whose backends are chosen per service and switched while running."""
