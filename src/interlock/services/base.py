@@ -1,0 +1,460 @@
+"""What every service over an entity does: checked, authorised, typed calls of whichever backend serves it.
+
+A service of your own is an `Entity` and, if it has rules, a subclass of `EntityService` that overrides the hooks
+`_check_create`, `_check_update`, `_check_delete` and `_visible`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+
+from interlock.abilities import Subscribes
+from interlock.contract import (
+    DEFAULT_LIMIT,
+    MAX_LIMIT,
+    Aggregate,
+    Change,
+    Condition,
+    Count,
+    Deleted,
+    Filter,
+    Group,
+    GroupBy,
+    GroupRow,
+    Identity,
+    Measure,
+    Near,
+    Outcome,
+    Page,
+    Query,
+    Record,
+    Request,
+    Response,
+    Sort,
+    Verb,
+)
+from interlock.entity import Entity
+from interlock.errors import InterlockError, Invalid, NotFound
+from interlock.identifiers import new_id
+from interlock.router import Route
+from interlock.services.policy import check
+from interlock.validation import check_aggregate, check_patch, check_query, check_row
+
+if TYPE_CHECKING:
+    from interlock.services import Services
+
+__all__ = ["Context", "EntityService", "conditions", "parse_sort"]
+
+R = TypeVar("R", bound=Record)
+
+_WITH_DELETED = {"with": Query(deleted="with"), "only": Query(deleted="only")}
+
+
+class Context(Protocol):
+    """What a service works with, given by the composition root: one for each session."""
+
+    @property
+    def identity(self) -> Identity:
+        """Who calls. Raises `Unauthenticated` where nobody is logged in."""
+        ...
+
+    @property
+    def services(self) -> Services:
+        """The sibling services, for the same caller."""
+        ...
+
+    @property
+    def entities(self) -> Mapping[str, Entity[Any]]:
+        """All entities by resource."""
+        ...
+
+    @property
+    def now(self) -> Callable[[], datetime]:
+        """The clock, in UTC."""
+        ...
+
+    def route(self, service: str) -> Route:
+        """The route of a service, now."""
+        ...
+
+
+def parse_sort(sort: str | Sequence[str | Sort]) -> tuple[Sort, ...]:
+    """`"-created_at,company_name"`, or a sequence of such names or `Sort`s."""
+    parts = [part for part in sort.split(",") if part] if isinstance(sort, str) else sort
+    return tuple(
+        part if isinstance(part, Sort) else Sort(part.removeprefix("-").strip(), descending=part.startswith("-"))
+        for part in parts
+    )
+
+
+def conditions(where: Filter | None, filters: Mapping[str, Any]) -> Filter | None:
+    """`where` and all of the keyword filters: `status="active"`, `amount__gte=5`, `id__in=[...]`, `email=None`."""
+    if not filters:
+        return where
+    items: list[Filter] = [] if where is None else [where]
+    for key, value in filters.items():
+        name, _, op = key.partition("__")
+        if value is None and op in ("", "eq"):
+            items.append(Condition(name, "is_null", True))
+        else:
+            items.append(Condition(name, cast("Any", op or "eq"), value))
+    return items[0] if len(items) == 1 else Group("and", tuple(items))
+
+
+class EntityService(Generic[R]):
+    """The operations that every entity has. All raise the errors of `interlock.errors` and no others."""
+
+    def __init__(self, entity: Entity[R], context: Context) -> None:
+        self.entity = entity
+        self.context = context
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.entity.resource!r})"
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    async def list(
+        self,
+        where: Filter | None = None,
+        *,
+        search: str | None = None,
+        sort: str | Sequence[str | Sort] = (),
+        limit: int = DEFAULT_LIMIT,
+        offset: int = 0,
+        cursor: str | None = None,
+        count: Count = "none",
+        deleted: Deleted = "without",
+        near: Near | None = None,
+        **filters: Any,
+    ) -> Page[R]:
+        """One page of records. Keyword filters are joined to `where` by *and*.
+
+        Raises `Invalid` for an unknown field or operator, or a value that is not of the field's type.
+        """
+        query = Query(
+            where=conditions(where, filters),
+            search=search,
+            sort=parse_sort(sort),
+            limit=limit,
+            offset=offset,
+            cursor=cursor,
+            count=count,
+            deleted=deleted,
+            near=near,
+        )
+        return await self.find(query)
+
+    async def find(self, query: Query) -> Page[R]:
+        """One page of records, for a whole `Query`."""
+        identity = self._allowed("list")
+        checked = check_query(self.entity, self._scoped(query))
+        answer = await self._send("find", identity, query=checked)
+        return Page(answer.rows, answer.total, answer.next_cursor, answer.backend, answer.cached, answer.epoch)
+
+    async def iterate(
+        self,
+        where: Filter | None = None,
+        *,
+        search: str | None = None,
+        sort: str | Sequence[str | Sort] = (),
+        page: int = MAX_LIMIT,
+        deleted: Deleted = "without",
+        **filters: Any,
+    ) -> AsyncIterator[R]:
+        """All records, a page at a time, along a cursor: rows inserted meanwhile neither repeat nor hide any."""
+        cursor: str | None = None
+        while True:
+            found = await self.list(
+                where, search=search, sort=sort, limit=page, cursor=cursor, deleted=deleted, **filters
+            )
+            for row in found.items:
+                yield row
+            cursor = found.next_cursor
+            if cursor is None:
+                return
+
+    async def get(self, id: str, *, deleted: Deleted = "without") -> R:
+        """One record. Raises `NotFound`, also for a record of another tenant and for a deleted one."""
+        context = self.context
+        identity = context.identity
+        check(identity, self.entity.resource, "get")
+        route = context.route(self.entity.service)
+        answer = await route.handle(
+            Request("get", self.entity.resource, identity, _WITH_DELETED.get(deleted), (id,), epoch=route.epoch)
+        )
+        if not answer.rows or not self._visible(answer.rows[0]):
+            raise NotFound(self.entity.resource, id)
+        return cast("R", answer.rows[0])
+
+    async def get_many(self, ids: Iterable[str], *, deleted: Deleted = "without") -> tuple[R, ...]:
+        """The records of the ids, in their order; those that are not there are absent."""
+        wanted = tuple(ids)
+        identity = self._allowed("get")
+        if not wanted:
+            return ()
+        answer = await self._send("get", identity, ids=wanted, query=_WITH_DELETED.get(deleted))
+        return tuple(row for row in answer.rows if self._visible(row))
+
+    async def aggregate(
+        self,
+        group_by: Sequence[GroupBy | str] = (),
+        measures: Sequence[Measure] = (Measure("count"),),
+        where: Filter | None = None,
+        *,
+        search: str | None = None,
+        deleted: Deleted = "without",
+        **filters: Any,
+    ) -> tuple[GroupRow, ...]:
+        """One row per group, ordered by key, nulls last. Sums of money need their currency among the groups."""
+        identity = self._allowed("list")
+        groups = tuple(GroupBy(group) if isinstance(group, str) else group for group in group_by)
+        aggregate = check_aggregate(self.entity, Aggregate(groups, tuple(measures)))
+        query = self._scoped(Query(where=conditions(where, filters), search=search, deleted=deleted))
+        answer = await self._send("aggregate", identity, query=check_query(self.entity, query), aggregate=aggregate)
+        return answer.groups
+
+    async def changes(self, after: str | None = None) -> AsyncIterator[Change]:
+        """Accepted writes of this tenant, as they happen. A `resync` change means: read again.
+
+        Ends when the backend is closed. When the service is switched to another backend, the stream goes on there, after a `resync`.
+        """
+        identity = self._allowed("list")
+        position = after
+        while True:
+            route = self.context.route(self.entity.service)
+            stream = route.ability(Subscribes).changes(self.entity.resource, identity, position)
+            with route.held():
+                async for change in _until(stream, route.retired):
+                    if change.row is None or self._visible(change.row):
+                        yield change
+            if route is self.context.route(self.entity.service):
+                return
+            position = None
+            yield Change(kind="resync", resource=self.entity.resource)
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    async def create(
+        self, values: R | Mapping[str, Any] | None = None, /, *, operation_id: str | None = None, **fields: Any
+    ) -> R:
+        """A new record, from a Struct, a mapping, or keywords. Raises `Invalid`, `Duplicate`.
+
+        The same `operation_id` again answers the first outcome and writes nothing.
+        """
+        identity = self._allowed("create")
+        row = check_row(self.entity, values if values is not None and not fields else {**_mapping(values), **fields})
+        (row,) = await self._check_create((row,))
+        problems = await self._missing_references(identity, (row,))
+        if problems:
+            raise problems[0]
+        return self._one(await self._write("create", identity, operation_id, rows=(row,)))
+
+    async def bulk_create(
+        self, rows: Iterable[R | Mapping[str, Any]], *, operation_id: str | None = None
+    ) -> tuple[Outcome, ...]:
+        """One outcome per row, in order; a bad row fails alone."""
+        identity = self._allowed("bulk_create")
+        outcomes: dict[int, Outcome] = {}
+        good: dict[int, R] = {}
+        for index, values in enumerate(rows):
+            try:
+                good[index] = check_row(self.entity, values)
+                (good[index],) = await self._check_create((good[index],))
+            except InterlockError as error:
+                good.pop(index, None)
+                outcomes[index] = Outcome("", error=error)
+        places = tuple(good)
+        problems = await self._missing_references(identity, tuple(good.values()))
+        for place, problem in problems.items():
+            outcomes[places[place]] = Outcome(good.pop(places[place]).id, error=problem)
+        if good:
+            answer = await self._write("create", identity, operation_id, rows=tuple(good.values()))
+            outcomes.update(zip(good, answer.outcomes, strict=True))
+        return tuple(outcomes[index] for index in sorted(outcomes))
+
+    async def update(
+        self,
+        id: str,
+        patch: Mapping[str, Any] | None = None,
+        /,
+        *,
+        expected_version: int | None = None,
+        operation_id: str | None = None,
+        **fields: Any,
+    ) -> R:
+        """The record with the patch applied: a field that is absent stays, None clears.
+
+        Raises `Invalid`, `NotFound`, `Conflict` (not at `expected_version`), `Duplicate`.
+        """
+        answer = await self._update((id,), {**(patch or {}), **fields}, "update", expected_version, operation_id)
+        return self._one(answer)
+
+    async def bulk_update(
+        self, ids: Iterable[str], patch: Mapping[str, Any], *, operation_id: str | None = None
+    ) -> tuple[Outcome, ...]:
+        """The same patch for many records: one outcome per id, in order."""
+        wanted = tuple(ids)
+        if not wanted:
+            return ()
+        return (await self._update(wanted, patch, "bulk_update", None, operation_id)).outcomes
+
+    async def _update(
+        self,
+        ids: tuple[str, ...],
+        values: Mapping[str, Any],
+        action: str,
+        expected_version: int | None,
+        operation_id: str | None,
+    ) -> Response:
+        identity = self._allowed(action)
+        patch = check_patch(self.entity, values)
+        patch = MappingProxyType(dict(await self._check_update(ids, patch)))
+        await self._check_references(identity, patch)
+        return await self._write(
+            "update", identity, operation_id, ids=ids, patch=patch, expected_version=expected_version
+        )
+
+    async def delete(self, id: str, *, expected_version: int | None = None, operation_id: str | None = None) -> R:
+        """The record, now deleted; `restore` brings it back. Raises `NotFound`, `Conflict`."""
+        identity = self._allowed("delete")
+        await self._check_delete((id,))
+        return self._one(
+            await self._write("delete", identity, operation_id, ids=(id,), expected_version=expected_version)
+        )
+
+    async def bulk_delete(self, ids: Iterable[str], *, operation_id: str | None = None) -> tuple[Outcome, ...]:
+        """One outcome per id, in order."""
+        wanted = tuple(ids)
+        identity = self._allowed("bulk_delete")
+        if not wanted:
+            return ()
+        await self._check_delete(wanted)
+        return (await self._write("delete", identity, operation_id, ids=wanted)).outcomes
+
+    async def restore(self, id: str, *, expected_version: int | None = None, operation_id: str | None = None) -> R:
+        """The record, no longer deleted. Raises `NotFound`, `Conflict`, and `Duplicate` where its unique value was taken."""
+        identity = self._allowed("restore")
+        return self._one(
+            await self._write("restore", identity, operation_id, ids=(id,), expected_version=expected_version)
+        )
+
+    # -- hooks for rules ------------------------------------------------------------------------------------------
+
+    async def _check_create(self, rows: tuple[R, ...]) -> tuple[R, ...]:
+        """The rows as the rules have them. Raises `Invalid` or `Forbidden`."""
+        return rows
+
+    async def _check_update(self, ids: tuple[str, ...], patch: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The patch as the rules have it. Raises `Invalid` or `Forbidden`."""
+        return patch
+
+    async def _check_delete(self, ids: tuple[str, ...]) -> None:
+        """Raises `Invalid` or `Forbidden` where the rules forbid it."""
+
+    def _visible(self, row: R) -> bool:
+        """False hides a row from the caller. Reads by query need the same in `_scope`."""
+        return True
+
+    def _scope(self) -> Filter | None:
+        """A filter that every read by query gets on top: the same as `_visible`, for the backend."""
+        return None
+
+    # -- inside ---------------------------------------------------------------------------------------------------
+
+    def _allowed(self, action: str) -> Identity:
+        identity = self.context.identity
+        check(identity, self.entity.resource, action)
+        return identity
+
+    def _scoped(self, query: Query) -> Query:
+        scope = self._scope()
+        if scope is None:
+            return query
+        where = scope if query.where is None else Group("and", (scope, query.where))
+        return Query(
+            where,
+            query.search,
+            query.sort,
+            query.limit,
+            query.offset,
+            query.cursor,
+            query.count,
+            query.deleted,
+            query.near,
+        )
+
+    async def _send(self, verb: Verb, identity: Identity, **parts: Any) -> Response:
+        route = self.context.route(self.entity.service)
+        return await route.handle(Request(verb, self.entity.resource, identity, epoch=route.epoch, **parts))
+
+    async def _write(self, verb: Verb, identity: Identity, operation_id: str | None, **parts: Any) -> Response:
+        return await self._send(verb, identity, operation_id=operation_id or new_id(), **parts)
+
+    def _one(self, answer: Response) -> R:
+        (outcome,) = answer.outcomes
+        if outcome.error is not None:
+            raise outcome.error
+        return cast("R", outcome.row)
+
+    async def _check_references(self, identity: Identity, patch: Mapping[str, Any]) -> None:
+        for reference in self.entity.references:
+            target = patch.get(reference.field)
+            if target is not None and not await self._existing(identity, reference.resource, (target,)):
+                raise Invalid({reference.field: f"there is no such record in {reference.resource}"})
+
+    async def _missing_references(self, identity: Identity, rows: tuple[R, ...]) -> dict[int, Invalid]:
+        """The problems by the place of their row."""
+        problems: dict[int, dict[str, str]] = {}
+        for reference in self.entity.references:
+            held = [getattr(row, reference.field) for row in rows]
+            wanted = tuple(dict.fromkeys(value for value in held if value is not None))
+            if not wanted:
+                continue
+            existing = await self._existing(identity, reference.resource, wanted)
+            for place, value in enumerate(held):
+                if value is not None and value not in existing:
+                    problem = f"there is no such record in {reference.resource}"
+                    problems.setdefault(place, {})[reference.field] = problem
+        return {place: Invalid(fields) for place, fields in problems.items()}
+
+    async def _existing(self, identity: Identity, resource: str, ids: tuple[str, ...]) -> frozenset[str]:
+        route = self.context.route(self.context.entities[resource].service)
+        answer = await route.handle(Request("get", resource, identity, ids=ids, epoch=route.epoch))
+        return frozenset(row.id for row in answer.rows)
+
+
+def _mapping(values: Record | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if values is None:
+        return {}
+    if isinstance(values, Record):
+        raise Invalid({"values": "give a record or keywords, not both"})
+    return values
+
+
+async def _until(stream: AsyncIterator[Change], retired: Callable[[], Any]) -> AsyncIterator[Change]:
+    """The stream's changes until the route is retired, then no more."""
+    ended = asyncio.ensure_future(retired())
+    step: asyncio.Future[Change] | None = None
+    try:
+        while True:
+            step = asyncio.ensure_future(anext(stream))
+            await asyncio.wait({step, ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not step.done():
+                return
+            try:
+                change = step.result()
+            except StopAsyncIteration:
+                return
+            yield change
+    finally:
+        ended.cancel()
+        if step is not None and not step.done():
+            step.cancel()
+            await asyncio.wait({step})
+        aclose = getattr(stream, "aclose", None)
+        if aclose is not None:
+            await aclose()
