@@ -12,7 +12,7 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
 
-from interlock.abilities import Subscribes
+from interlock.abilities import Session, Subscribes
 from interlock.contract import (
     DEFAULT_LIMIT,
     MAX_LIMIT,
@@ -75,6 +75,15 @@ class Context(Protocol):
     @property
     def now(self) -> Callable[[], datetime]:
         """The clock, in UTC."""
+        ...
+
+    @property
+    def session(self) -> Session | None:
+        """The log-in that the caller made here, if they made one."""
+        ...
+
+    def adopt(self, session: Session | None) -> None:
+        """From now on the caller is who the session says, or nobody."""
         ...
 
     def route(self, service: str) -> Route:
