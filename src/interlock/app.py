@@ -1,0 +1,406 @@
+"""The composition root: settings become backends, routes and services. It builds, owns and closes them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import Any, Final
+
+import structlog
+
+from interlock.abilities import (
+    Authenticates,
+    Closes,
+    ForwardsAudit,
+    Health,
+    Probes,
+    RecoversAccounts,
+    Session,
+)
+from interlock.contract import Backend, Identity
+from interlock.entities import ENTITIES
+from interlock.entities.audit import AuditEntry
+from interlock.entity import Entity
+from interlock.errors import InterlockError, Invalid, Misconfigured, Unavailable
+from interlock.identifiers import new_id
+from interlock.router import Route, Router
+from interlock.services import EntityService, Services
+from interlock.services.facade import Wiring
+from interlock.services.relay import AuditRelay
+from interlock.settings import Settings
+from interlock.tokens import TokenIssuer, TokenVerifier
+from interlock.validation import suggest
+
+__all__ = ["SERVICES", "SYSTEM", "App", "ServiceStatus", "connect"]
+
+SERVICES: Final = (
+    "auth",
+    "customers",
+    "sales",
+    "tickets",
+    "contracts",
+    "users",
+    "dashboard",
+    "notifications",
+    "files",
+    "audit",
+)
+
+SYSTEM: Final = Identity("system", "system", "system")
+"""Who acts where no user does."""
+
+_log = structlog.get_logger("interlock")
+
+
+def utc_now() -> datetime:
+    """Now, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Mount:
+    """A backend as it is built: what it can do, and whether closing it would lose what it holds."""
+
+    name: str
+    backend: Backend
+    abilities: Mapping[type[Any], Any] = field(default_factory=dict)
+    keep: bool = False
+
+
+@dataclass(frozen=True)
+class ServiceStatus:
+    """One row of the status table. `latency` is in seconds."""
+
+    service: str
+    backend: str
+    epoch: int
+    stage: str
+    health: str
+    latency: float | None
+    in_flight: int
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Switch:
+    """A switch that has happened."""
+
+    service: str
+    old: str
+    new: str
+    epoch: int
+    actor: str
+    at: datetime
+
+
+class _Tokens:
+    """Tokens for one backend that speaks HTTP: of the log-in that the backend itself gave, else of our own issuer."""
+
+    def __init__(self, issuer: TokenIssuer, ttl: float) -> None:
+        self._issuer = issuer
+        self._ttl = ttl
+        self._minted: dict[Identity, tuple[str, float]] = {}
+        self._sessions: dict[Identity, tuple[Session, Authenticates]] = {}
+
+    def remember(self, session: Session, authenticator: Authenticates) -> None:
+        """Call for this identity with this log-in's tokens from now on."""
+        _bound(self._sessions)
+        self._sessions[session.identity] = (session, authenticator)
+
+    async def token(self, identity: Identity, *, refresh: bool = False) -> str:
+        """A token that is good for a while. With `refresh`, another one than before."""
+        if identity in self._sessions:
+            return await self._of_session(identity, refresh=refresh)
+        now = asyncio.get_running_loop().time()
+        held = self._minted.get(identity)
+        if held is not None and not refresh and held[1] > now:
+            return held[0]
+        _bound(self._minted)
+        token = self._issuer.mint(identity, self._ttl)
+        self._minted[identity] = (token, now + self._ttl * 0.8)
+        return token
+
+    async def _of_session(self, identity: Identity, *, refresh: bool) -> str:
+        session, authenticator = self._sessions[identity]
+        if refresh or session.expires_at <= utc_now():
+            del self._sessions[identity]
+            session = await authenticator.refresh(session.refresh_token)
+            self._sessions[identity] = (session, authenticator)
+        return session.access_token
+
+
+def _bound(held: dict[Any, Any], most: int = 10_000) -> None:
+    """Keep a memory of callers small: the oldest half goes."""
+    if len(held) >= most:
+        for key in list(held)[: most // 2]:
+            del held[key]
+
+
+class App:
+    """Interlock, running: backends, routes, sessions. Make it with `App.open`, close it with `aclose`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        own: Mapping[Entity[Any], type[EntityService[Any]]],
+        clock: Callable[[], datetime],
+    ) -> None:
+        self.settings = settings
+        self.clock = clock
+        self.entities: Mapping[str, Entity[Any]] = MappingProxyType({e.resource: e for e in (*ENTITIES, *own)})
+        self.router = Router()
+        self.issuer = TokenIssuer.from_directory(settings.home / "keys")
+        self.verifier = TokenVerifier.for_issuer(self.issuer)
+        self.switches: list[Callable[[Switch], None]] = []
+        self._own = {entity.resource: service for entity, service in own.items()}
+        self._mounts: dict[str, Mount] = {}
+        self._tokens: dict[str, _Tokens] = {}
+        self._switching = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._wiring = Wiring(self.router, self.entities, clock, self._remember, MappingProxyType(self._own))
+        self.relay = AuditRelay(self._audit_sources, lambda: self.router.route("audit"))
+
+    @classmethod
+    async def open(
+        cls,
+        settings: Settings | None = None,
+        *,
+        own: Mapping[Entity[Any], type[EntityService[Any]]] = MappingProxyType({}),
+        clock: Callable[[], datetime] = utc_now,
+    ) -> App:
+        """Build every backend that the settings name, and publish the routes.
+
+        `own` are entities of one's own, each with its service (`EntityService` where it has no rules). Raises `Misconfigured`
+        with every problem; nothing stays open then.
+        """
+        app = cls(settings or Settings.load(), own, clock)
+        try:
+            await app._publish_all()
+        except BaseException:
+            await app.aclose()
+            raise
+        return app
+
+    async def aclose(self) -> None:
+        """Release everything. Closing twice does nothing more."""
+        for task in tuple(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.relay.aclose()
+        mounts, self._mounts = self._mounts, {}
+        for mount in mounts.values():
+            await _close(mount)
+
+    # -- sessions -------------------------------------------------------------------------------------------------
+
+    def services(self, identity: Identity | None = None) -> Services:
+        """The ten services for one caller; without an identity, for somebody who has yet to log in."""
+        return Services(self._wiring, identity)
+
+    def _remember(self, session: Session) -> None:
+        route = self.router.route("auth")
+        tokens = self._tokens.get(route.backend_name)
+        if tokens is not None:
+            tokens.remember(session, route.ability(Authenticates))
+
+    # -- routes ---------------------------------------------------------------------------------------------------
+
+    @property
+    def service_names(self) -> tuple[str, ...]:
+        """The ten, and those of the application's own entities."""
+        extra = {self.entities[resource].service for resource in self._own} - set(SERVICES)
+        return (*SERVICES, *sorted(extra))
+
+    async def _publish_all(self) -> None:
+        epoch = self.router.next_epoch()
+        routes = []
+        for service in self.service_names:
+            mount = await self._mount(self.settings.backend_of(service))
+            routes.append(self._route(service, mount, epoch))
+        self.router.publish(*routes)
+
+    def _route(self, service: str, mount: Mount, epoch: int) -> Route:
+        return Route(service, mount.name, mount.backend, epoch, abilities=mount.abilities)
+
+    async def switch(self, service: str, backend_name: str, actor: Identity = SYSTEM) -> Switch:
+        """Serve a service from another backend from now on.
+
+        The backend is built and probed before the table turns; calls in flight finish where they began; the old backend is
+        released once nobody uses it. Raises `Invalid` for an unknown name, `Misconfigured` for a backend without configuration,
+        `Unavailable` for one that does not answer. Then nothing has changed.
+        """
+        return (await self.switch_many({service: backend_name}, actor))[0]
+
+    async def switch_many(self, wanted: Mapping[str, str], actor: Identity = SYSTEM) -> tuple[Switch, ...]:
+        """Several switches at once: one new table, or none."""
+        for service in wanted:
+            if service not in self.service_names:
+                raise Invalid({"service": f"{service!r} does not exist{suggest(service, self.service_names)}"})
+        async with self._switching:
+            mounts = {service: await self._mount(name) for service, name in wanted.items()}
+            for name, mount in {mount.name: mount for mount in mounts.values()}.items():
+                health = await probe(mount.backend)
+                if not health.healthy:
+                    raise Unavailable(f"the backend {name!r} does not answer ({health.detail}); nothing was switched")
+            epoch = self.router.next_epoch()
+            routes = [self._route(service, mount, epoch) for service, mount in mounts.items()]
+            replaced = self.router.publish(*routes)
+        done = tuple(
+            Switch(route.service, old.backend_name, route.backend_name, epoch, actor.user_id, self.clock())
+            for route, old in zip(routes, replaced, strict=True)
+        )
+        for switch in done:
+            await self._tell(switch, actor)
+        self._spawn(self._release(replaced))
+        return done
+
+    async def _tell(self, switch: Switch, actor: Identity) -> None:
+        _log.info("switched", service=switch.service, old=switch.old, new=switch.new, epoch=switch.epoch)
+        entry = _switch_entry(switch, actor)
+        try:
+            await self.relay.record(entry)
+        except InterlockError as error:
+            _log.warning("audit entry of a switch is kept until the audit service answers", error=error.code)
+        for told in tuple(self.switches):
+            told(switch)
+
+    async def _release(self, replaced: Sequence[Route]) -> None:
+        """Close what the replaced routes used, once their last calls have finished and if no route uses it again."""
+        for route in replaced:
+            await route.drained()
+        async with self._switching:
+            used = {route.backend_name for route in self.router.table.values()}
+            for name in {route.backend_name for route in replaced} - used:
+                mount = self._mounts.get(name)
+                if mount is not None and not mount.keep:
+                    del self._mounts[name]
+                    await _close(mount)
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    # -- backends -------------------------------------------------------------------------------------------------
+
+    async def _mount(self, name: str) -> Mount:
+        mount = self._mounts.get(name)
+        if mount is None:
+            build = {"mock": self._build_mock, "sql": self._build_sql, "real": self._build_real}.get(name)
+            if build is None:
+                raise Misconfigured([f"the backend {name!r} is not built in this version; choose mock, real or sql"])
+            mount = await build()
+            self._mounts[name] = mount
+        return mount
+
+    async def _build_mock(self) -> Mount:
+        from interlock.backends.memory import MemoryBackend
+        from interlock.seed import seed_demo
+
+        backend = MemoryBackend(tuple(self.entities.values()), name="mock", clock=self.clock)
+        mount = Mount("mock", backend, self._accounts(backend), keep=True)
+        if self.settings.seed_demo:
+            await seed_demo(backend, size=self.settings.seed_size)
+        return mount
+
+    async def _build_sql(self) -> Mount:
+        from interlock.backends.sql import SqlBackend
+
+        backend = SqlBackend(self.settings.sql_url, tuple(self.entities.values()), name="sql")
+        await backend.open()
+        return Mount("sql", backend, self._accounts(backend))
+
+    async def _build_real(self) -> Mount:
+        from interlock.backends.rest import RestBackend
+
+        tokens = self._tokens.setdefault("real", _Tokens(self.issuer, self.settings.token_ttl))
+        backend = RestBackend(self.settings.rest, tuple(self.entities.values()), tokens=tokens, name="real")
+        return Mount("real", backend)
+
+    def _accounts(self, backend: Any) -> Mapping[type[Any], Any]:
+        from interlock.accounts import Accounts
+
+        accounts = Accounts(backend, self.issuer, clock=self.clock)
+        return {Authenticates: accounts, RecoversAccounts: accounts}
+
+    def _audit_sources(self) -> tuple[tuple[str, ForwardsAudit], ...]:
+        """The backends that write audit entries and are not where `audit` is served."""
+        serving = self.router.route("audit").backend_name
+        return tuple(
+            (mount.name, mount.backend)
+            for mount in self._mounts.values()
+            if mount.name != serving and isinstance(mount.backend, ForwardsAudit)
+        )
+
+    # -- health ---------------------------------------------------------------------------------------------------
+
+    async def status(self) -> tuple[ServiceStatus, ...]:
+        """Every service with its backend, epoch, health and latency, from fresh probes."""
+        backends = {route.backend_name: route.backend for route in self.router.table.values()}
+        found = dict(zip(backends, await asyncio.gather(*map(probe, backends.values())), strict=True))
+        return tuple(
+            ServiceStatus(
+                service=route.service,
+                backend=route.backend_name,
+                epoch=route.epoch,
+                stage="off",
+                health="healthy" if found[route.backend_name].healthy else "unhealthy",
+                latency=found[route.backend_name].latency,
+                in_flight=route.in_flight,
+                detail=found[route.backend_name].detail,
+            )
+            for route in self.router.table.values()
+        )
+
+
+async def probe(backend: Backend) -> Health:
+    """What the backend's probe says, or healthy where it has none."""
+    return await backend.probe() if isinstance(backend, Probes) else Health(True, 0.0)
+
+
+async def _close(mount: Mount) -> None:
+    if isinstance(mount.backend, Closes):
+        await mount.backend.aclose()
+
+
+def _switch_entry(switch: Switch, actor: Identity) -> AuditEntry:
+    return AuditEntry(
+        id=new_id(),
+        tenant_id=actor.tenant_id,
+        created_at=switch.at,
+        updated_at=switch.at,
+        created_by=actor.user_id,
+        updated_by=actor.user_id,
+        version=1,
+        actor=actor.user_id,
+        action="switch",
+        target=switch.service,
+        before=f'{{"backend":"{switch.old}"}}',
+        after=f'{{"backend":"{switch.new}"}}',
+        backend=switch.new,
+        epoch=switch.epoch,
+    )
+
+
+@asynccontextmanager
+async def connect(
+    settings: Settings | None = None,
+    *,
+    own: Mapping[Entity[Any], type[EntityService[Any]]] = MappingProxyType({}),
+    identity: Identity | None = None,
+) -> AsyncIterator[Services]:
+    """The ten services, for the length of an `async with`::
+
+    async with interlock.connect() as crm:
+        await crm.auth.login("agent@acme.test", "interlock-demo")
+        page = await crm.customers.list(status="active", sort="company_name")
+    """
+    app = await App.open(settings, own=own)
+    try:
+        yield app.services(identity)
+    finally:
+        await app.aclose()
