@@ -29,6 +29,7 @@ __all__ = [
     "SignsUrls",
     "StoresFiles",
     "Subscribes",
+    "TokenSource",
 ]
 
 
@@ -174,3 +175,11 @@ class ForwardsAudit(Protocol):
         ...
 
     async def acknowledge_audit(self, ids: Sequence[str]) -> None: ...
+
+
+class TokenSource(Protocol):
+    """Hands out the tokens that a backend sends: what a backend needs, not what it can do."""
+
+    async def token(self, identity: Identity, *, refresh: bool = False) -> str:
+        """A token that proves the identity. `refresh` asks for a new one, after the last was refused (401)."""
+        ...
