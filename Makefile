@@ -1,0 +1,55 @@
+# Five commands: run, test, check, bench, docs. Each installs what it needs, once.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+NODE_PROJECTS := $(shell find tests -name package-lock.json -not -path '*/node_modules/*' 2>/dev/null)
+NODE_STAMPS := $(patsubst %/package-lock.json,%/node_modules/.package-lock.json,$(NODE_PROJECTS))
+
+.PHONY: help run test check bench docs setup servers node clean
+
+help:
+	@echo "make run    the real API, the gateway and the ten services, on demo data"
+	@echo "make test   ruff, mypy and every test"
+	@echo "make check  ruff and mypy alone"
+	@echo "make bench  the benchmarks, into bench/results.json"
+	@echo "make docs   the tests of the documentation: completeness, and every block run"
+
+setup: .venv/.ready
+
+.venv/.ready: requirements/dev.txt pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	touch $@
+
+servers:
+	devstack/install.sh
+
+node: $(NODE_STAMPS)
+
+%/node_modules/.package-lock.json: %/package-lock.json | servers
+	cd $* && npm ci --no-audit --no-fund --loglevel=error
+	touch $@
+
+run: setup
+	$(BIN)/interlock up
+
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+test: check servers node
+	$(BIN)/pytest -q
+
+bench: setup servers
+	$(BIN)/python -m bench
+
+docs: setup
+	$(BIN)/pytest -q tests/docs
+
+clean:
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find tests -name node_modules -type d -prune -exec rm -rf {} +

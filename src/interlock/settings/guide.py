@@ -1,0 +1,63 @@
+"""What the variables of the original guide mean here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Final, NamedTuple
+
+from interlock.settings.kinds import flag
+
+__all__ = ["FLAG_MEND", "GUIDE", "Meaning"]
+
+FLAG_MEND: Final = "write true or false"
+
+
+class Meaning(NamedTuple):
+    """What a variable of the guide means here. `convert` answers the value that our own variable would have."""
+
+    field: str
+    convert: Callable[[str], Any] = str.strip
+    mend: str | None = None
+
+
+def _milliseconds(value: str) -> Any:
+    try:
+        return float(value) / 1000
+    except ValueError:
+        return value
+
+
+def _mock_or_real(value: str) -> Any:
+    mock = flag(value)
+    return ("mock" if mock else "real") if isinstance(mock, bool) else value
+
+
+_MS_MEND = "give milliseconds above 0, such as 30000"
+
+GUIDE: Final[Mapping[str, Meaning]] = MappingProxyType(
+    {
+        # Read in this order: a later one wins, so the mode is stronger than the older switch.
+        "VITE_USE_MOCK_API": Meaning("mode", _mock_or_real, FLAG_MEND),
+        "VITE_API_MODE": Meaning("mode"),
+        "VITE_API_BASE_URL": Meaning("api_base_url"),
+        "VITE_API_ENVIRONMENT": Meaning("environment"),
+        "VITE_API_TIMEOUT": Meaning("api_timeout", _milliseconds, _MS_MEND),
+        "VITE_SUPABASE_URL": Meaning("supabase_url"),
+        "VITE_SUPABASE_ANON_KEY": Meaning("supabase_anon_key"),
+        "VITE_SUPABASE_SERVICE_KEY": Meaning("supabase_service_key"),
+        "VITE_SUPABASE_ENABLE_REALTIME": Meaning("supabase_realtime"),
+        "VITE_SUPABASE_ENABLE_OFFLINE": Meaning("supabase_offline"),
+        "VITE_SUPABASE_SYNC_INTERVAL": Meaning("supabase_sync_interval", _milliseconds, _MS_MEND),
+        "VITE_SUPABASE_AUTH_METHOD": Meaning("supabase_auth_method"),
+        "VITE_ENABLE_SERVICE_CACHE": Meaning("cache"),
+        "VITE_CACHE_TTL": Meaning("cache_ttl", _milliseconds, _MS_MEND),
+        "VITE_ENABLE_REQUEST_DEDUPLICATION": Meaning("dedup"),
+        "VITE_ENABLE_BATCH_REQUESTS": Meaning("batch"),
+        "VITE_ENABLE_SERVICE_LOGGING": Meaning("log_calls"),
+        "VITE_ENABLE_PERFORMANCE_METRICS": Meaning("metrics"),
+        "VITE_ENABLE_ERROR_TRACKING": Meaning("error_tracking"),
+        "VITE_DEBUG_SERVICE_FACTORY": Meaning("debug"),
+    }
+)
+"""The guide's variables. `VITE_<SERVICE>_BACKEND` is accepted for each service as well."""

@@ -1,0 +1,133 @@
+"""Reads the sources of settings, and keeps with each value the variable that it came from."""
+
+from __future__ import annotations
+
+import io
+import tomllib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from dotenv import dotenv_values
+
+from interlock.settings.guide import GUIDE
+from interlock.settings.kinds import lowered
+from interlock.validation import suggest
+
+__all__ = ["PREFIX", "Given", "Reading", "either"]
+
+PREFIX: Final = "INTERLOCK_"
+
+
+class Given(NamedTuple):
+    """A value and the variable (or file and key) that it came from."""
+
+    value: Any
+    source: str
+    raw: Any
+
+
+class Reading:
+    """Collects values and problems, source after source; a later source wins."""
+
+    def __init__(self, fields: Iterable[str], services: Sequence[str], backends: Sequence[str]) -> None:
+        self.fields = frozenset(fields) - {"backends"}
+        self.services = tuple(services)
+        self.known_backends = tuple(backends)
+        self.values: dict[str, Given] = {}
+        self.backends: dict[str, Given] = {}
+        self.problems: list[str] = []
+
+    def dotenv(self, path: Path | str | None) -> dict[str, str]:
+        text = self._text(path, ".env")
+        if text is None:
+            return {}
+        return {
+            name: value for name, value in dotenv_values(stream=io.StringIO(text), interpolate=False).items() if value
+        }
+
+    def toml(self, path: Path | str | None) -> None:
+        text = self._text(path, "interlock.toml")
+        if text is None:
+            return
+        try:
+            document = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            self.problems.append(f"{path}: is not TOML: {error}; mend that line")
+            return
+        named = document.pop("backends", {})
+        if not isinstance(named, dict):
+            self.problems.append(
+                f'{path} [backends]: is not a table; write [backends] and lines such as customers = "sql"'
+            )
+            named = {}
+        for service, backend in named.items():
+            if service in self.services:
+                self._point(service, backend, f"{path} [backends] {service}")
+            else:
+                self.problems.append(
+                    f"{path} [backends] {service}: there is no such service{suggest(service, self.services)}"
+                )
+        for key, value in document.items():
+            self._set(key, value, f"{path} {key}", str.lower)
+
+    def own(self, env: Mapping[str, str]) -> None:
+        for variable, value in env.items():
+            if variable.startswith(PREFIX) and value.strip():
+                self._set(variable.removeprefix(PREFIX).lower(), value, variable, lambda name: PREFIX + name.upper())
+
+    def guide(self, env: Mapping[str, str]) -> None:
+        for variable, meaning in GUIDE.items():
+            value = env.get(variable, "")
+            if value.strip():
+                self.values[meaning.field] = Given(meaning.convert(value), variable, value)
+        for variable, value in env.items():
+            if variable.startswith("VITE_") and variable.endswith("_BACKEND") and value.strip():
+                service = variable.removeprefix("VITE_").removesuffix("_BACKEND").lower()
+                if service in self.services:
+                    self._point(service, value, variable)
+                else:
+                    known = [f"VITE_{name.upper()}_BACKEND" for name in self.services]
+                    self.problems.append(f"{variable}: there is no such service{suggest(variable, known)}")
+
+    def _text(self, path: Path | str | None, default: str) -> str | None:
+        if path is None:
+            return None
+        try:
+            return Path(path).read_text("utf-8")
+        except FileNotFoundError:
+            if str(path) != default:
+                self.problems.append(f"{path}: does not exist; give the path of a file")
+        except OSError as error:
+            self.problems.append(f"{path}: cannot be read ({error.strerror}); mend its permissions")
+        except UnicodeDecodeError:
+            self.problems.append(f"{path}: is not UTF-8; save it as UTF-8")
+        return None
+
+    def _set(self, key: str, value: Any, source: str, spell: Callable[[str], str]) -> None:
+        service = key.removesuffix("_backend")
+        if key in self.fields:
+            self.values[key] = Given(value, source, value)
+        elif service != key and service in self.services:
+            self._point(service, value, source)
+        else:
+            known = [*self.fields, *(f"{name}_backend" for name in self.services)]
+            hint = suggest(key, known).rpartition(" ")[2].strip("'?")
+            mend = f"; did you mean {spell(hint)}?" if hint else "; remove it"
+            self.problems.append(f"{source}: there is no such setting{mend}")
+
+    def _point(self, service: str, backend: Any, source: str) -> None:
+        name = lowered(backend)
+        if name in self.known_backends:
+            self.backends[service] = Given(name, source, backend)
+        else:
+            choice = either(self.known_backends)
+            self.problems.append(
+                f"{source}: {backend!r} is no backend{suggest(str(name), self.known_backends)}; choose {choice}"
+            )
+
+
+def either(names: Iterable[str]) -> str:
+    """ "a, b or c"."""
+    *most, last = names
+    return f"{', '.join(most)} or {last}" if most else last

@@ -1,0 +1,260 @@
+"""The settings: the guide's own file, every wrong value, who wins, and what stays secret."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from interlock.errors import Misconfigured
+from interlock.settings import GUIDE, SERVICES, Settings
+
+GUIDE_ENV = """\
+# API
+VITE_API_MODE=mock
+VITE_USE_MOCK_API=true
+VITE_API_BASE_URL=http://localhost:5137/api/v1
+VITE_API_ENVIRONMENT=development
+VITE_API_TIMEOUT=30000
+
+# Supabase
+VITE_SUPABASE_URL=https://your-project.supabase.co
+VITE_SUPABASE_ANON_KEY=your-anon-key
+VITE_SUPABASE_SERVICE_KEY=your-service-key
+VITE_SUPABASE_ENABLE_REALTIME=true
+VITE_SUPABASE_ENABLE_OFFLINE=true
+VITE_SUPABASE_SYNC_INTERVAL=30000
+VITE_SUPABASE_AUTH_METHOD=jwt
+
+# Service by service
+VITE_AUTH_BACKEND=mock
+VITE_CUSTOMERS_BACKEND=mock
+VITE_SALES_BACKEND=real
+VITE_TICKETS_BACKEND=mock
+VITE_CONTRACTS_BACKEND=mock
+VITE_USERS_BACKEND=mock
+VITE_DASHBOARD_BACKEND=mock
+VITE_NOTIFICATIONS_BACKEND=mock
+VITE_FILES_BACKEND=mock
+VITE_AUDIT_BACKEND=mock
+
+# Speed
+VITE_ENABLE_SERVICE_CACHE=true
+VITE_CACHE_TTL=300000
+VITE_ENABLE_REQUEST_DEDUPLICATION=true
+VITE_ENABLE_BATCH_REQUESTS=true
+
+# Looking inside
+VITE_ENABLE_SERVICE_LOGGING=true
+VITE_ENABLE_PERFORMANCE_METRICS=true
+VITE_ENABLE_ERROR_TRACKING=false
+VITE_DEBUG_SERVICE_FACTORY=false
+"""
+
+
+@pytest.fixture(autouse=True)
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def problems(**env: str) -> tuple[str, ...]:
+    with pytest.raises(Misconfigured) as caught:
+        Settings.load(env=env)
+    return caught.value.problems
+
+
+def test_the_guides_own_file_works_verbatim(scratch: Path) -> None:
+    (scratch / ".env").write_text(GUIDE_ENV)
+    settings = Settings.load(env={})
+    settings.check()
+    assert settings.mode == "mock"
+    assert settings.environment == "development"
+    assert settings.api_base_url == "http://localhost:5137/api/v1"
+    assert settings.api_timeout == 30
+    assert settings.supabase_url == "https://your-project.supabase.co"
+    assert settings.supabase_anon_key is not None
+    assert settings.supabase_anon_key.get_secret_value() == "your-anon-key"
+    assert (settings.supabase_realtime, settings.supabase_offline, settings.supabase_sync_interval) == (True, True, 30)
+    assert settings.supabase_auth_method == "jwt"
+    assert {name: settings.backend_of(name) for name in SERVICES} == {
+        name: "real" if name == "sales" else "mock" for name in SERVICES
+    }
+    assert (settings.cache, settings.cache_ttl, settings.dedup, settings.batch) == (True, 300, True, True)
+    assert (settings.log_calls, settings.metrics, settings.error_tracking, settings.debug) == (True, True, False, False)
+
+
+def test_the_file_above_holds_every_variable_of_the_guide() -> None:
+    named = {line.partition("=")[0] for line in GUIDE_ENV.splitlines() if line.startswith("VITE_")}
+    assert named == {*GUIDE, *(f"VITE_{service.upper()}_BACKEND" for service in SERVICES)}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "message"),
+    [
+        ("VITE_API_MODE", "reel", "VITE_API_MODE: 'reel' is not one of the choices; choose mock, real, sql or supabase"),
+        ("VITE_USE_MOCK_API", "si", "VITE_USE_MOCK_API: 'si' is not one of the choices; write true or false"),
+        ("VITE_API_BASE_URL", "localhost", "VITE_API_BASE_URL: 'localhost' is not a web address; write an address"),
+        ("VITE_API_ENVIRONMENT", "prod", "VITE_API_ENVIRONMENT: 'prod' is not one of the choices; choose development,"),
+        ("VITE_API_TIMEOUT", "30s", "VITE_API_TIMEOUT: '30s' is not a number; give milliseconds above 0"),
+        ("VITE_API_TIMEOUT", "0", "VITE_API_TIMEOUT: '0' is too small; give milliseconds above 0"),
+        ("VITE_API_TIMEOUT", "nan", "VITE_API_TIMEOUT: 'nan' is not a number; give milliseconds above 0"),
+        ("VITE_SUPABASE_URL", "ftp://x", "VITE_SUPABASE_URL: 'ftp://x' is not a web address"),
+        ("VITE_SUPABASE_ENABLE_REALTIME", "2", "VITE_SUPABASE_ENABLE_REALTIME: '2' is neither true nor false; write true"),
+        ("VITE_SUPABASE_ENABLE_OFFLINE", "-", "VITE_SUPABASE_ENABLE_OFFLINE: '-' is neither true nor false"),
+        ("VITE_SUPABASE_SYNC_INTERVAL", "-1", "VITE_SUPABASE_SYNC_INTERVAL: '-1' is too small; give milliseconds"),
+        ("VITE_SUPABASE_AUTH_METHOD", "post", "VITE_SUPABASE_AUTH_METHOD: 'post' is not one of the choices"),
+        ("VITE_ENABLE_SERVICE_CACHE", "x", "VITE_ENABLE_SERVICE_CACHE: 'x' is neither true nor false"),
+        ("VITE_CACHE_TTL", "long", "VITE_CACHE_TTL: 'long' is not a number; give milliseconds above 0"),
+        ("VITE_ENABLE_REQUEST_DEDUPLICATION", "x", "VITE_ENABLE_REQUEST_DEDUPLICATION: 'x' is neither true nor false"),
+        ("VITE_ENABLE_BATCH_REQUESTS", "x", "VITE_ENABLE_BATCH_REQUESTS: 'x' is neither true nor false"),
+        ("VITE_ENABLE_SERVICE_LOGGING", "x", "VITE_ENABLE_SERVICE_LOGGING: 'x' is neither true nor false"),
+        ("VITE_ENABLE_PERFORMANCE_METRICS", "x", "VITE_ENABLE_PERFORMANCE_METRICS: 'x' is neither true nor false"),
+        ("VITE_ENABLE_ERROR_TRACKING", "x", "VITE_ENABLE_ERROR_TRACKING: 'x' is neither true nor false"),
+        ("VITE_DEBUG_SERVICE_FACTORY", "x", "VITE_DEBUG_SERVICE_FACTORY: 'x' is neither true nor false"),
+        ("VITE_CUSTOMERS_BACKEND", "moc", "VITE_CUSTOMERS_BACKEND: 'moc' is no backend; did you mean 'mock'?; choose mock"),
+        ("VITE_CUSTOMRS_BACKEND", "mock", "VITE_CUSTOMRS_BACKEND: there is no such service; did you mean 'VITE_CUSTOMERS_"),
+        ("INTERLOCK_MODE", "x", "INTERLOCK_MODE: 'x' is not one of the choices; choose mock, real, sql or supabase"),
+        ("INTERLOCK_PORT", "http", "INTERLOCK_PORT: 'http' is not a whole number; give a port from 1 to 65535"),
+        ("INTERLOCK_API_PORT", "70000", "INTERLOCK_API_PORT: '70000' is too big; give a port from 1 to 65535"),
+        ("INTERLOCK_API_BASE_URL", "http://h:99999", "INTERLOCK_API_BASE_URL: 'http://h:99999' Port out of range 0-65535"),
+        ("INTERLOCK_RATE_LIMIT", "1.5", "INTERLOCK_RATE_LIMIT: '1.5' is not a whole number; give a whole number, 0 or more"),
+        ("INTERLOCK_BODY_LIMIT", "1", "INTERLOCK_BODY_LIMIT: '1' is too small; give bytes from 1024"),
+        ("INTERLOCK_MOCK_ERROR_RATE", "2", "INTERLOCK_MOCK_ERROR_RATE: '2' is too big; give a number from 0 to 1"),
+        ("INTERLOCK_HTTP_ENGINE", "httpx", "INTERLOCK_HTTP_ENGINE: 'httpx' is not one of the choices; choose pyreqwest"),
+        ("INTERLOCK_API_DIALECT", "odata", "INTERLOCK_API_DIALECT: 'odata' is not one of the choices; choose interlock,"),
+        ("INTERLOCK_LOG_LEVEL", "loud", "INTERLOCK_LOG_LEVEL: 'loud' is not one of the choices; choose debug, info,"),
+        ("INTERLOCK_PROT", "1", "INTERLOCK_PROT: there is no such setting; did you mean INTERLOCK_PORT?"),
+        ("INTERLOCK_CUSTOMERZ_BACKEND", "mock", "INTERLOCK_CUSTOMERZ_BACKEND: there is no such setting; did you mean INTERLOCK_"),
+        ("INTERLOCK_BACKENDS", "mock", "INTERLOCK_BACKENDS: there is no such setting"),
+    ],
+)  # fmt: skip
+def test_each_wrong_value_has_a_message_of_its_own(variable: str, value: str, message: str) -> None:
+    (problem,) = problems(**{variable: value})
+    assert problem.startswith(message)
+
+
+def test_all_problems_come_at_once() -> None:
+    found = problems(
+        INTERLOCK_PORT="x", VITE_CACHE_TTL="y", INTERLOCK_SALES_BACKEND="z", INTERLOCK_NOPE="1", INTERLOCK_AUDIT_BACKEND="real"
+    )  # fmt: skip
+    assert sorted(problem.partition(":")[0] for problem in found) == [
+        "INTERLOCK_API_BASE_URL",
+        "INTERLOCK_NOPE",
+        "INTERLOCK_PORT",
+        "INTERLOCK_SALES_BACKEND",
+        "VITE_CACHE_TTL",
+    ]
+
+
+def test_values_come_in_any_case_and_empty_ones_are_absent() -> None:
+    settings = Settings.load(
+        env={
+            "VITE_API_MODE": " SQL ",
+            "VITE_ENABLE_SERVICE_CACHE": "True",
+            "INTERLOCK_PORT": "",
+            "VITE_SUPABASE_URL": " ",
+        }
+    )
+    assert (settings.mode, settings.cache, settings.port, settings.supabase_url) == ("sql", True, 8000, None)
+
+
+def test_who_wins(scratch: Path) -> None:
+    (scratch / ".env").write_text(
+        "VITE_API_MODE=real\nINTERLOCK_PORT=1001\nINTERLOCK_API_PORT=1002\nVITE_CACHE_TTL=1000\n"
+    )
+    (scratch / "interlock.toml").write_text('mode = "sql"\nport = 2001\n[backends]\nsales = "mock"\naudit = "mock"\n')
+    env = {"VITE_CACHE_TTL": "2000", "INTERLOCK_API_PORT": "3002", "INTERLOCK_SALES_BACKEND": "sql"}
+    settings = Settings.load(env=env)
+    assert settings.mode == "sql", "interlock.toml wins over the guide's name"
+    assert settings.port == 1001, ".env wins over interlock.toml"
+    assert settings.api_port == 3002, "the environment wins over .env"
+    assert settings.cache_ttl == 2, "and so it does among the guide's names"
+    assert (settings.backend_of("sales"), settings.backend_of("audit")) == ("sql", "mock")
+
+
+def test_the_mode_is_stronger_than_the_older_switch() -> None:
+    env = {"VITE_USE_MOCK_API": "true", "VITE_API_MODE": "sql"}
+    assert Settings.load(env=env).mode == "sql"
+    assert Settings.load(env={"VITE_USE_MOCK_API": "TRUE"}).mode == "mock"
+    assert Settings.load(env={"VITE_USE_MOCK_API": "false", "VITE_API_BASE_URL": "http://x"}).mode == "real"
+
+
+def test_a_service_on_an_unconfigured_backend_is_a_problem() -> None:
+    (problem,) = problems(VITE_FILES_BACKEND="real", VITE_AUDIT_BACKEND="real")
+    assert problem == (
+        "INTERLOCK_API_BASE_URL: is not set, and 'real' is the backend of files, audit; set it, or choose another backend"
+    )
+    found = problems(VITE_API_MODE="supabase")
+    assert [problem.partition(":")[0] for problem in found] == ["INTERLOCK_SUPABASE_URL", "INTERLOCK_SUPABASE_ANON_KEY"]
+
+
+def test_up_brings_the_real_api_along() -> None:
+    settings = Settings.load(env={"VITE_API_MODE": "real", "INTERLOCK_API_PORT": "6001"}, embedded=True)
+    assert settings.api_base_url == "http://127.0.0.1:6001/api/v1"
+
+
+def test_a_backend_that_is_not_built_is_refused_at_start() -> None:
+    settings = Settings.load(
+        env={"INTERLOCK_SALES_BACKEND": "supabase", "VITE_SUPABASE_URL": "http://x", "VITE_SUPABASE_ANON_KEY": "k"}
+    )
+    with pytest.raises(
+        Misconfigured, match=r"INTERLOCK_SALES_BACKEND: 'supabase' is not built in this version; use mock"
+    ):
+        settings.check()
+
+
+def test_secrets_are_in_no_repr_and_no_message() -> None:
+    secret = "hush-hush"
+    settings = Settings.load(
+        env={
+            "VITE_SUPABASE_ANON_KEY": secret,
+            "VITE_SUPABASE_SERVICE_KEY": secret,
+            "INTERLOCK_DATABASE_URL": f"postgresql+asyncpg://me:{secret}@db/x",
+        }
+    )
+    assert secret not in f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
+    assert secret in settings.sql_url
+    for env in (
+        {"INTERLOCK_DATABASE_URL": f"mysql://me:{secret}@db/x"},
+        {"VITE_API_BASE_URL": f"http://me:{secret}@h"},
+    ):
+        assert secret not in "".join(problems(**env))
+
+
+def test_files_that_cannot_be_read_are_problems(scratch: Path) -> None:
+    (scratch / "interlock.toml").write_text("mode = \n")
+    (scratch / ".env").write_bytes(b"VITE_API_MODE=\xff\n")
+    found = problems()
+    assert any(problem.startswith("interlock.toml: is not TOML") for problem in found)
+    assert ".env: is not UTF-8; save it as UTF-8" in found
+    with pytest.raises(Misconfigured, match=r"other\.toml: does not exist"):
+        Settings.load(env={}, env_file=None, toml="other.toml")
+
+
+def test_unknown_keys_in_the_file_are_problems(scratch: Path) -> None:
+    (scratch / "interlock.toml").write_text('prot = 1\n[backends]\nsale = "mock"\nsales = 3\n')
+    assert problems() == (
+        "interlock.toml [backends] sale: there is no such service; did you mean 'sales'?",
+        "interlock.toml [backends] sales: 3 is no backend; choose mock, real, sql or supabase",
+        "interlock.toml prot: there is no such setting; did you mean port?",
+    )
+
+
+def test_settings_are_frozen() -> None:
+    settings = Settings.load(env={"INTERLOCK_SALES_BACKEND": "sql"})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.port = 1
+    with pytest.raises(TypeError):
+        settings.backends["sales"] = "mock"  # type: ignore[index]  # that it cannot be set is the point
+
+
+def test_an_application_may_know_services_and_backends_of_its_own() -> None:
+    env = {"INTERLOCK_PROJECTS_BACKEND": "mine"}
+    settings = Settings.load(env=env, services=(*SERVICES, "projects"), backends=("mock", "mine"))
+    assert settings.backend_of("projects") == "mine"
+
+
+def test_demo_data_is_for_development_and_test_only() -> None:
+    seeded = {name for name in ("development", "test", "staging", "production") if Settings(environment=name).seed_demo}
+    assert seeded == {"development", "test"}
