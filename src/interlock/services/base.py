@@ -38,7 +38,7 @@ from interlock.contract import (
     Verb,
 )
 from interlock.entity import Entity
-from interlock.errors import InterlockError, Invalid, NotFound
+from interlock.errors import Duplicate, InterlockError, Invalid, NotFound
 from interlock.identifiers import new_id
 from interlock.router import Route
 from interlock.services.policy import check
@@ -260,13 +260,36 @@ class EntityService(Generic[R]):
         problems = await self._missing_references(identity, (row,))
         if problems:
             raise problems[0]
-        return self._one(await self._write("create", identity, operation_id, rows=(row,)))
+        rows = await self._before_create((row,))
+        return self._one(await self._write("create", identity, operation_id, rows=rows))
 
     async def bulk_create(
         self, rows: Iterable[R | Mapping[str, Any]], *, operation_id: str | None = None
     ) -> tuple[Outcome, ...]:
         """One outcome per row, in order; a bad row fails alone."""
         identity = self._allowed("bulk_create")
+        outcomes, good = await self._admit(identity, rows)
+        if good:
+            ready = await self._before_create(tuple(good.values()))
+            answer = await self._write("create", identity, operation_id, rows=ready)
+            outcomes.update(zip(good, answer.outcomes, strict=True))
+        return tuple(outcomes[index] for index in sorted(outcomes))
+
+    async def check_create(self, rows: Iterable[R | Mapping[str, Any]]) -> tuple[Outcome, ...]:
+        """What `bulk_create` would answer, found without writing: values, rules, references, and ids and unique values that are taken.
+
+        A good row stands in its outcome as it would be sent. Rows are not compared with one another.
+        """
+        identity = self._allowed("bulk_create")
+        outcomes, good = await self._admit(identity, rows)
+        taken = await self._taken(identity, tuple(good.values()))
+        outcomes |= {index: Outcome(row.id, row, taken.get(row.id)) for index, row in good.items()}
+        return tuple(outcomes[index] for index in sorted(outcomes))
+
+    async def _admit(
+        self, identity: Identity, rows: Iterable[R | Mapping[str, Any]]
+    ) -> tuple[dict[int, Outcome], dict[int, R]]:
+        """The outcomes of the bad rows and the good rows, each by its place."""
         outcomes: dict[int, Outcome] = {}
         good: dict[int, R] = {}
         for index, values in enumerate(rows):
@@ -280,10 +303,27 @@ class EntityService(Generic[R]):
         problems = await self._missing_references(identity, tuple(good.values()))
         for place, problem in problems.items():
             outcomes[places[place]] = Outcome(good.pop(places[place]).id, error=problem)
-        if good:
-            answer = await self._write("create", identity, operation_id, rows=tuple(good.values()))
-            outcomes.update(zip(good, answer.outcomes, strict=True))
-        return tuple(outcomes[index] for index in sorted(outcomes))
+        return outcomes, good
+
+    async def _taken(self, identity: Identity, rows: tuple[R, ...]) -> dict[str, Duplicate]:
+        """The duplicates that a create would meet, by the id of the row."""
+        resource = self.entity.resource
+        found: dict[str, Duplicate] = {}
+        if not rows:
+            return found
+        answer = await self._send("get", identity, ids=tuple(row.id for row in rows), query=_WITH_DELETED["with"])
+        found = {row.id: Duplicate(resource, "id", row.id) for row in answer.rows}
+        for unique in self.entity.unique:
+            wanted = {row.id: value for row in rows if (value := self.entity.unique_value(unique, row)) is not None}
+            asked = tuple({*wanted.values(), *(getattr(row, unique.field) for row in rows if row.id in wanted)})
+            for start in range(0, len(asked), MAX_LIMIT):
+                where = Condition(unique.field, "in", asked[start : start + MAX_LIMIT])
+                there = await self._send("find", identity, query=Query(where=where, limit=MAX_LIMIT))
+                holders = {self.entity.unique_value(unique, row): row.id for row in there.rows}
+                for row_id, value in wanted.items():
+                    if value in holders:
+                        found.setdefault(row_id, Duplicate(resource, unique.field, holders[value]))
+        return found
 
     async def update(
         self,
@@ -354,7 +394,11 @@ class EntityService(Generic[R]):
     # -- hooks for rules ------------------------------------------------------------------------------------------
 
     async def _check_create(self, rows: tuple[R, ...]) -> tuple[R, ...]:
-        """The rows as the rules have them. Raises `Invalid` or `Forbidden`."""
+        """The rows as the rules have them. Raises `Invalid` or `Forbidden`. Writes nothing: a dry run calls it too."""
+        return rows
+
+    async def _before_create(self, rows: tuple[R, ...]) -> tuple[R, ...]:
+        """The rows, ready to be sent, after what must be written before them, such as the records that they name."""
         return rows
 
     async def _check_update(self, ids: tuple[str, ...], patch: Mapping[str, Any]) -> Mapping[str, Any]:
