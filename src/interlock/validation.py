@@ -104,7 +104,16 @@ def check_value(field: Field, value: Any, *, lax: bool = False) -> Any:
         raise ValueError(_mend(field, str(error))) from error
     except UnicodeEncodeError as error:
         raise ValueError("has a lone surrogate; remove it") from error
+    if isinstance(converted, Decimal) and (least := _least(field.python)) is not None and converted < least:
+        raise ValueError(f"is less than {least}")
     return _clean(converted)
+
+
+def _least(annotation: Any) -> int | None:
+    """The bound that msgspec keeps for a Decimal and does not check."""
+    metas = (item for item in get_args(annotation) if isinstance(item, msgspec.Meta))
+    found = next((meta.extra["least"] for meta in metas if meta.extra and "least" in meta.extra), None)
+    return found if found is not None else next(filter(None.__ne__, map(_least, get_args(annotation))), None)
 
 
 def _mend(field: Field, native: str) -> str:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from datetime import date, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
-
-from msgspec import Meta
+from typing import Literal
 
 from interlock.contract import Record
-from interlock.entities.types import Currency, Name
+from interlock.entities.types import Amount, Currency, Name
 from interlock.entity import Entity, Money, Reference
 
 __all__ = ["CONTRACTS", "Contract", "ContractStatus", "Renewal"]
@@ -25,7 +23,7 @@ class Contract(Record, frozen=True, kw_only=True, rename="camel"):
     customer_id: str
     title: Name
     status: ContractStatus = "draft"
-    value: Annotated[Decimal, Meta(ge=0)] = Decimal(0)
+    value: Amount = Decimal(0)
     currency: Currency = "EUR"
     start_date: date | None = None
     end_date: date | None = None

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from interlock.contract import Record
-from interlock.entities.types import Currency, Name, Probability, Short
+from interlock.entities.types import Amount, Currency, Name, Probability, Short
 from interlock.entity import Entity, Money, Reference, Unique
 
 __all__ = ["DEALS", "STAGES", "Deal", "Stage", "StageType"]
@@ -37,7 +37,7 @@ class Deal(Record, frozen=True, kw_only=True, rename="camel"):
     title: Name
     customer_id: str
     stage_id: str
-    amount: Annotated[Decimal, Meta(ge=0)] = Decimal(0)
+    amount: Amount = Decimal(0)
     currency: Currency = "EUR"
     probability: Probability = 0
     expected_close: date | None = None

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Annotated
 
 from msgspec import Meta
 
-__all__ = ["Currency", "Email", "Long", "Name", "Probability", "Short"]
+__all__ = ["Amount", "Currency", "Email", "Long", "Name", "Probability", "Short"]
+
+Amount = Annotated[Decimal, Meta(extra={"least": 0}, description="money, not negative")]
+"""msgspec bounds no Decimal: `interlock.validation` holds the least value."""
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Short = Annotated[str, Meta(max_length=200)]
