@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
 from interlock.abilities import Session, Subscribes
 from interlock.contract import (
@@ -116,6 +116,9 @@ def conditions(where: Filter | None, filters: Mapping[str, Any]) -> Filter | Non
 
 class EntityService(Generic[R]):
     """The operations that every entity has. All raise the errors of `interlock.errors` and no others."""
+
+    parts: ClassVar[Mapping[str, type[EntityService[Any]]]] = MappingProxyType({})
+    """The services of further resources that this one serves, such as the tags of customers."""
 
     def __init__(self, entity: Entity[R], context: Context) -> None:
         self.entity = entity

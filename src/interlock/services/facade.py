@@ -157,6 +157,9 @@ class Services:
         if resource == "deals":
             return self.sales
         owner = getattr(self, entity.service, None)
-        if isinstance(owner, EntityService) and owner.entity is entity:
-            return owner
+        if isinstance(owner, EntityService):
+            if owner.entity is entity:
+                return owner
+            if resource in owner.parts:
+                return owner.parts[resource](entity, self)
         return self._wiring.own.get(resource, EntityService)(entity, self)

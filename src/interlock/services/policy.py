@@ -16,32 +16,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final, Literal, get_args
+from typing import Final
 
-from interlock.contract import Identity, Role, Verb
+from interlock.contract import Identity, Role
 from interlock.errors import Forbidden
 
-__all__ = ["Action", "allowed", "check"]
-
-Action = (
-    Verb
-    | Literal[
-        "read",
-        "bulk",
-        "import",
-        "export",
-        "merge",
-        "switch",
-    ]
-)
-"""The verbs of the contract, and what the services add. `read` stands for find, get, aggregate and watching changes."""
+__all__ = ["allowed", "check"]
 
 _NONE: Final[frozenset[str]] = frozenset()
-_READ: Final[frozenset[str]] = frozenset({"read", "find", "get", "aggregate"})
-_OWN: Final[frozenset[str]] = _READ | {"update"}
-_WRITE: Final[frozenset[str]] = _READ | {"create", "update"}
-_KEEP: Final[frozenset[str]] = _WRITE | {"delete", "restore", "bulk", "import", "export", "merge"}
-_ALL: Final[frozenset[str]] = _KEEP | {"put", "switch"}
+_READ: Final = frozenset({"list", "get"})
+"""`list` stands for every read by query: list, search, aggregate, changes."""
+_OWN: Final = _READ | {"update", "bulk_update"}
+_WRITE: Final = _READ | {"create", "update"}
+_KEEP: Final = _WRITE | {"delete", "restore", "bulk_create", "bulk_update", "bulk_delete", "import", "export", "merge"}
+_ALL: Final = _KEEP | {"put", "switch"}
 
 _OTHERS: Final = "*"
 
@@ -50,6 +38,7 @@ _TABLE: Final[Mapping[Role, Mapping[str, frozenset[str]]]] = MappingProxyType(
         "viewer": {_OTHERS: _READ, "notifications": _OWN, "audit": _NONE, "credentials": _NONE, "routes": _NONE},
         "agent": {
             _OTHERS: _WRITE,
+            "notifications": _OWN | {"create"},
             "stages": _READ,
             "users": _READ,
             "audit": _NONE,
@@ -61,7 +50,6 @@ _TABLE: Final[Mapping[Role, Mapping[str, frozenset[str]]]] = MappingProxyType(
         "system": {_OTHERS: _ALL},
     }
 )
-_ACTIONS: Final = frozenset(name for arm in get_args(Action) for name in get_args(arm))
 
 
 def allowed(role: Role, resource: str) -> frozenset[str]:
@@ -72,7 +60,7 @@ def allowed(role: Role, resource: str) -> frozenset[str]:
     return rows.get(resource) or (_NONE if resource in rows else rows[_OTHERS])
 
 
-def check(identity: Identity, resource: str, action: Action) -> None:
+def check(identity: Identity, resource: str, action: str) -> None:
     """Raise `Forbidden` unless the identity's role may take the action on the resource."""
     if action not in allowed(identity.role, resource):
         raise Forbidden(f"{resource}: the role {identity.role} may not {action}; ask {_who(resource, action)}")

@@ -1,0 +1,136 @@
+"""Brings audit entries to where the audit trail is served: none lost, none doubled.
+
+A backend writes an entry in each accepted write's own transaction and keeps it pending. Where `audit` is served elsewhere, the
+relay puts it there by `put`, which does nothing for an entry that has arrived before, and only then acknowledges it. A crash or a lost
+answer at any point repeats a put and loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, Protocol
+
+import structlog
+
+from interlock.abilities import ForwardsAudit
+from interlock.contract import Backend, Identity, Record, Request
+from interlock.entities.audit import AuditEntry
+from interlock.errors import InterlockError
+
+__all__ = ["AuditRelay"]
+
+BATCH: Final = 100
+"""How many entries are handed on at a time."""
+
+PAUSE: Final = 1.0
+"""Seconds between two rounds; after failures longer, up to a minute."""
+
+_log = structlog.get_logger("interlock.relay")
+
+
+class AuditRoute(Protocol):
+    """What the relay needs of the route of `audit`."""
+
+    @property
+    def backend(self) -> Backend: ...
+
+    @property
+    def epoch(self) -> int: ...
+
+    @property
+    def handle(self) -> Callable[[Request], Any]: ...
+
+
+class AuditRelay:
+    """Forwards pending entries. `sources` are the backends that write them, by name; `target` is the route of `audit`, now.
+
+    Of a source that is itself where `audit` is served, entries are where they belong, and are only acknowledged.
+    """
+
+    def __init__(
+        self, sources: Callable[[], Iterable[tuple[str, ForwardsAudit]]], target: Callable[[], AuditRoute]
+    ) -> None:
+        self._sources = sources
+        self._target = target
+        self._own: deque[AuditEntry] = deque()
+        self._flushing = asyncio.Lock()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, pause: float = PAUSE) -> None:
+        """Forward in the background until `aclose`. Starting twice does nothing more."""
+        if self._task is None:
+            self._task = asyncio.ensure_future(self._run(pause))
+
+    async def aclose(self) -> None:
+        """Stop the background work. What is pending stays so, and is forwarded by whoever starts next."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def record(self, entry: AuditEntry) -> None:
+        """Put an entry of our own, such as a switch, into the trail. Where that fails the entry is kept for the next round."""
+        self._own.append(entry)
+        async with self._flushing:
+            await self._put_own()
+
+    async def flush(self) -> int:
+        """Forward all that is pending now. Answers how many entries arrived. Raises what the audit backend raised."""
+        async with self._flushing:
+            await self._put_own()
+            forwarded = 0
+            for _, source in tuple(self._sources()):
+                forwarded += await self._drain(source)
+            return forwarded
+
+    async def _run(self, pause: float) -> None:
+        wait = pause
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                await self.flush()
+                wait = pause
+            except InterlockError as error:
+                wait = min(wait * 2, 60.0)
+                _log.warning("audit entries wait for the audit service", error=error.code, seconds=wait)
+
+    async def _put_own(self) -> None:
+        while self._own:
+            arrived = await self._put((self._own[0],))
+            if not arrived:
+                return
+            self._own.popleft()
+
+    async def _drain(self, source: ForwardsAudit) -> int:
+        forwarded = 0
+        while True:
+            entries = await source.pending_audit(BATCH)
+            if not entries:
+                return forwarded
+            home: object = self._target().backend
+            at_home = home is source
+            arrived = [entry.id for entry in entries] if at_home else await self._put(entries)
+            if not arrived:
+                return forwarded
+            await source.acknowledge_audit(arrived)
+            forwarded += 0 if at_home else len(arrived)
+
+    async def _put(self, entries: Sequence[Record]) -> list[str]:
+        """The ids of the entries that are in the trail now; those that a tenant's backend refused are logged and left out."""
+        tenants: dict[str, list[Record]] = {}
+        for entry in entries:
+            tenants.setdefault(entry.tenant_id, []).append(entry)
+        arrived: list[str] = []
+        for tenant, rows in tenants.items():
+            route = self._target()
+            request = Request(
+                "put", "audit", Identity("system", tenant, "system"), rows=tuple(rows), sequence=1, epoch=route.epoch
+            )
+            for outcome in (await route.handle(request)).outcomes:
+                if outcome.ok:
+                    arrived.append(outcome.id)
+                else:
+                    _log.error("an audit entry was refused", entry=outcome.id, error=str(outcome.error))
+        return arrived
