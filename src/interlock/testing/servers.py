@@ -1,0 +1,199 @@
+"""Real servers for tests and benches: private, on free ports of the loopback, gone when they are closed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+__all__ = ["PostgresServer", "ServerMissing"]
+
+_START_SECONDS: Final = 30.0
+_SPEED: Final = (
+    "fsync=off",
+    "full_page_writes=off",
+    "synchronous_commit=off",
+    "shared_buffers=64MB",
+    "max_connections=200",
+)
+
+
+class ServerMissing(RuntimeError):
+    """The server's programs are not on this machine. The message says what to install."""
+
+
+def postgres_programs() -> Path:
+    """The folder of initdb and postgres, the newest version first. Raises `ServerMissing`."""
+    found = [p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    found.sort(key=lambda folder: float(folder.parent.name), reverse=True)
+    if (on_path := shutil.which("initdb")) is not None:
+        found.append(Path(on_path).resolve().parent)
+    for folder in found:
+        if (folder / "postgres").exists():
+            return folder
+    raise ServerMissing("PostgreSQL's programs are not here; install them: apt-get install postgresql")
+
+
+def free_port() -> int:
+    """A port of the loopback that nobody listens on now."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def _unprivileged() -> str | None:
+    """Whom to be instead of root, under which PostgreSQL refuses to run; None where we are not root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            pwd.getpwnam(name)
+            return name
+    raise ServerMissing("PostgreSQL does not run as root, and there is neither a user `postgres` nor `nobody`")
+
+
+class PostgresServer:
+    """A PostgreSQL of its own in a temporary folder, with nothing made durable, for tests.
+
+    ::
+
+        with PostgresServer() as server:
+            url = server.new_database()          # postgresql+asyncpg://…, empty
+    """
+
+    def __init__(self, settings: Sequence[str] = ()) -> None:
+        self._programs = postgres_programs()
+        self._user = _unprivileged()
+        self._settings = (*_SPEED, *settings)
+        self._folder = Path(tempfile.mkdtemp(prefix="interlock-postgres-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = free_port()
+        try:
+            if self._user is not None:
+                shutil.chown(self._folder, self._user)
+            self._run(
+                "initdb",
+                "-D",
+                str(self._data),
+                "-U",
+                "interlock",
+                "-A",
+                "trust",
+                "-E",
+                "UTF8",
+                "--locale=C.UTF-8",
+                "--no-sync",
+            )
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    def _as_user(self, command: Sequence[str]) -> dict[str, Any]:
+        environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8", "HOME": str(self._folder)}
+        given: dict[str, Any] = {"args": list(command), "env": environment, "cwd": str(self._folder)}
+        if self._user is not None:
+            entry = pwd.getpwnam(self._user)
+            given |= {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+        return given
+
+    def _run(self, program: str, *arguments: str) -> None:
+        done = subprocess.run(
+            **self._as_user([str(self._programs / program), *arguments]), capture_output=True, text=True
+        )
+        if done.returncode:
+            raise RuntimeError(f"{program} failed: {done.stderr.strip() or done.stdout.strip()}")
+
+    def start(self) -> None:
+        """Start it (again), on the same port with the same data, and wait until it answers."""
+        options = [part for setting in self._settings for part in ("-c", setting)]
+        command = [
+            str(self._programs / "postgres"),
+            "-D",
+            str(self._data),
+            "-p",
+            str(self.port),
+            "-h",
+            "127.0.0.1",
+            "-k",
+            str(self._folder),
+        ]
+        log = self._folder / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(**self._as_user([*command, *options]), stdout=output, stderr=output)
+        ends = time.monotonic() + _START_SECONDS
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > ends:
+                raise RuntimeError(f"PostgreSQL did not start: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.05)
+
+    def _ready(self) -> bool:
+        command = [str(self._programs / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
+        return subprocess.run(**self._as_user(command)).returncode == 0
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """Stop it at once (SIGINT: connections are broken, data kept; SIGKILL: like a power cut)."""
+        if self._process is None:
+            return
+        if self._process.poll() is None:
+            self._process.send_signal(how)
+            try:
+                self._process.wait(timeout=20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = None
+
+    def execute(self, *statements: str, database: str = "postgres") -> None:
+        """Run statements, each by itself."""
+        where = (
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-h",
+            "127.0.0.1",
+            "-p",
+            str(self.port),
+            "-U",
+            "interlock",
+            "-d",
+            database,
+        )
+        self._run("psql", *where, *(part for statement in statements for part in ("-c", statement)))
+
+    def url(self, database: str) -> str:
+        """The URL of a database."""
+        return f"postgresql+asyncpg://interlock@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self, template: str | None = None) -> str:
+        """The URL of a new database: empty, or a copy of `template` (a database's name; nobody may be connected to it)."""
+        name = f"db_{uuid.uuid4().hex}"
+        self.execute(f'create database "{name}"' + (f' template "{template}" strategy file_copy' if template else ""))
+        return self.url(name)
+
+    def close(self) -> None:
+        """Stop it and remove its folder."""
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> PostgresServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
