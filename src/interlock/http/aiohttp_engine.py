@@ -30,6 +30,7 @@ class AiohttpEngine:
 
     def __init__(self, connect_timeout: float = 5.0) -> None:
         self._connect_timeout = connect_timeout
+        self._closed = False
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, call: Call) -> Reply:
@@ -52,10 +53,13 @@ class AiohttpEngine:
             response.close()
 
     async def aclose(self) -> None:
+        self._closed = True
         if self._session is not None:
             await self._session.close()
 
     def _request(self, call: Call) -> Any:
+        if self._closed:
+            raise unreachable(call)
         if self._session is None:
             connector = aiohttp.TCPConnector(limit=0)
             self._session = aiohttp.ClientSession(

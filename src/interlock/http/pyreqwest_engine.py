@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from pyreqwest import exceptions as native
 from pyreqwest.client import ClientBuilder
-from pyreqwest.request import RequestBuilder
+from pyreqwest.request import RequestBuilder, StreamRequest
 from pyreqwest.response import ResponseBodyReader
 
 from interlock.errors import InterlockError
@@ -17,17 +17,13 @@ from interlock.http.engine import Call, Reply, StreamedReply, broken, late, unre
 __all__ = ["PyreqwestEngine"]
 
 _BUFFER = 1024 * 1024
-_NOT_SENT = (
-    native.ConnectError,
-    native.ConnectTimeoutError,
-    native.PoolTimeoutError,
-    native.BuilderError,
-    native.ClientClosedError,
-)
+_CONNECTING = "client error (Connect)"
 
 
 def _mapped(error: Exception, call: Call) -> InterlockError:
-    if isinstance(error, _NOT_SENT):
+    """By what happened: pyreqwest calls every failure before the reply a ConnectError, sent or not, and only the causes tell."""
+    details = getattr(error, "details", None) or {}
+    if any(cause["message"] == _CONNECTING for cause in details.get("causes") or ()):
         return unreachable(call)
     if isinstance(error, native.RequestTimeoutError):
         return late(call)
@@ -38,6 +34,7 @@ class PyreqwestEngine:
     """One connection pool. `connect_timeout` is in seconds."""
 
     def __init__(self, connect_timeout: float = 5.0) -> None:
+        self._closed = False
         self._client = (
             ClientBuilder()
             .user_agent("interlock")
@@ -48,19 +45,19 @@ class PyreqwestEngine:
         )
 
     async def send(self, call: Call) -> Reply:
+        request = self._built(call)
         try:
-            request = self._built(call).streamed_read_buffer_limit(_BUFFER).build_streamed()
             async with request as response:
                 return Reply(response.status, await _bounded(response.body_reader, call), response.get_header)
-        except (native.PyreqwestError, UnicodeError) as error:
+        except native.PyreqwestError as error:
             raise _mapped(error, call) from error
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[StreamedReply]:
+        request = self._built(call)
         try:
-            request = self._built(call).build_streamed()
             response = await request.__aenter__()
-        except (native.PyreqwestError, UnicodeError) as error:
+        except native.PyreqwestError as error:
             raise _mapped(error, call) from error
         try:
             yield StreamedReply(response.status, _chunks(response.body_reader, call), response.get_header)
@@ -68,9 +65,19 @@ class PyreqwestEngine:
             await request.__aexit__(None, None, None)
 
     async def aclose(self) -> None:
+        self._closed = True
         await self._client.close()
 
-    def _built(self, call: Call) -> RequestBuilder:
+    def _built(self, call: Call) -> StreamRequest:
+        """The request, whose body is read in steps: only so can it be bounded. Nothing is sent yet."""
+        if self._closed:
+            raise unreachable(call)
+        try:
+            return self._filled(call).streamed_read_buffer_limit(_BUFFER).build_streamed()
+        except ValueError as error:
+            raise unreachable(call) from error
+
+    def _filled(self, call: Call) -> RequestBuilder:
         builder = self._client.request(call.method, call.url)
         if call.headers:
             builder = builder.headers(call.headers)

@@ -33,9 +33,9 @@ class RestSettings(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         if not self.base_url.startswith(("http://", "https://")):
-            raise Misconfigured(["INTERLOCK_REST_URL: must begin with http:// or https://"])
+            raise Misconfigured(["INTERLOCK_API_BASE_URL: must begin with http:// or https://"])
         if "@" in self.base_url.split("/")[2]:
-            raise Misconfigured(["INTERLOCK_REST_URL: has a user or password in it; tokens come from the log-in"])
+            raise Misconfigured(["INTERLOCK_API_BASE_URL: has a user or password in it; tokens come from the log-in"])
 
 
 class Caller:

@@ -101,6 +101,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     - `tenancy`: `token`: the API keeps tenants apart by the token; `field`: by the field `tenant_id`, which every query then names.
     - `restore`: what to POST to, behind the record's path, to bring it back. None: deleting is for good.
     - `deleted`: the parameter for `without`, `with`, `only`.
+    - `longest_url`: in bytes; a query that needs more is `Unsupported`.
     - `search`: the parameter for a substring search over the searchable fields, if the API's means the same as ours.
     - `own`: the API is Interlock's gateway, with bulk writes, aggregates, changes, files and log-in.
     """
@@ -123,7 +124,14 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     restore: str | None = None
     deleted: str | None = None
     search: str | None = None
+    longest_url: int = 8000
     own: bool = False
+
+    def __post_init__(self) -> None:
+        if self.envelope.total and not self.envelope.items:
+            raise Misconfigured(
+                ["Dialect.envelope: a total in the body needs `items`, for a bare array has no room for it"]
+            )
 
 
 INTERLOCK: Final = Dialect(
@@ -138,7 +146,7 @@ INTERLOCK: Final = Dialect(
 """The gateway of this package: everything the contract has."""
 
 JSON_SERVER: Final = Dialect(
-    name="json-server",
+    name="json_server",
     paging=Slices("_start", "_limit"),
     sorting=Sorting("_sort", "_order", nulls_last="ascending"),
     filtering=ParamFilters(
@@ -174,4 +182,4 @@ def dialect_named(name: str) -> Dialect:
     try:
         return PRESETS[name]
     except KeyError:
-        raise Misconfigured([f"INTERLOCK_REST_DIALECT: {name!r} is not one of {', '.join(PRESETS)}"]) from None
+        raise Misconfigured([f"INTERLOCK_API_DIALECT: {name!r} is not one of {', '.join(PRESETS)}"]) from None

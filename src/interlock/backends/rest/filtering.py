@@ -29,13 +29,15 @@ class Filtering(Protocol):
 
 
 def text_of(value: Any) -> str:
-    """A value as a parameter: decimals without trailing zeros, times with all six digits, so that texts compare as times do."""
+    """A value as a parameter: numbers as JavaScript writes them, times with all six digits, so that texts compare as times do."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Decimal):
         return format(value.normalize(), "f")
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:
+        return str(int(value))
     return str(value)
 
 
@@ -60,6 +62,9 @@ def _any_of(where: Group, api: str) -> Condition:
     if len(fields) != 1 or not all(isinstance(item, Condition) and item.op == "eq" for item in where.items):
         raise Unsupported(api, "`or` over different conditions")
     return Condition(fields.pop(), "in", tuple(item.value for item in where.items if isinstance(item, Condition)))
+
+
+_RANGES: Final = frozenset({"lt", "lte", "gt", "gte", "between"})
 
 
 class ParamFilters(msgspec.Struct, frozen=True):
@@ -92,6 +97,8 @@ class ParamFilters(msgspec.Struct, frozen=True):
     def _steps(self, condition: Condition, api: str) -> list[tuple[str, tuple[Any, ...]]]:
         op, value = condition.op, condition.value
         several = isinstance(value, tuple)
+        if op in _RANGES and isinstance(value[0] if several else value, bool):
+            raise Unsupported(api, f"`{op}` between truth values, on {condition.field}")
         if op == "between":
             steps: list[tuple[str, tuple[Any, ...]]] = [("gte", value[:1]), ("lte", value[1:])]
         elif op in self.params:

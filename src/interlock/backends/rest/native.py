@@ -31,7 +31,6 @@ __all__ = ["NativeWire", "decoded"]
 T = TypeVar("T")
 
 _encode = msgspec.json.Encoder().encode
-_LONGEST_URL = 8000
 
 
 class _Outcome(msgspec.Struct):
@@ -100,7 +99,7 @@ class NativeWire:
         concern = self._concern(request, codec)
         path = self._caller.segment(request.resource)
         url = self._caller.url(path, self._params(query, codec))
-        if len(url) > _LONGEST_URL:
+        if len(url) > self._caller.settings.dialect.longest_url:
             body = _encode(dict(self._params(query, codec)))
             reply = await self._send("POST", self._caller.url(f"{path}/_find"), concern, request, body=body)
         else:

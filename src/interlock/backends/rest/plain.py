@@ -17,7 +17,7 @@ from interlock.backends.rest.dialects import Pages
 from interlock.backends.rest.faults import Concern
 from interlock.backends.rest.filtering import Params
 from interlock.backends.rest.native import decoded
-from interlock.contract import Condition, Filter, Group, Outcome, Query, Record, Request, Response
+from interlock.contract import Condition, Filter, Group, Outcome, Query, Record, Request, Response, Sort
 from interlock.entity import unchanged
 from interlock.errors import (
     Conflict,
@@ -47,6 +47,7 @@ class PlainWire:
         self._name = name
         self._clock = clock
         self._dialect = caller.settings.dialect
+        self._numbering = asyncio.Lock()
 
     async def handle(self, request: Request) -> Response:
         codec = self._codecs[request.resource]
@@ -74,8 +75,6 @@ class PlainWire:
             raise Unsupported(self._name, "search")
         if request.expected_version is not None and dialect.versions is None:
             raise Unsupported(self._name, "expected versions: it has no If-Match")
-        if verb == "create" and codec.entity.sequence and dialect.stamps == "client":
-            raise Unsupported(self._name, f"numbering {request.resource}")
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -226,11 +225,26 @@ class PlainWire:
             now, user = self._clock(), request.identity.user_id
             stamped = {"created_at": now, "updated_at": now, "created_by": user, "updated_by": user, "version": 1}
             values |= stamped | {"tenant_id": request.identity.tenant_id, "deleted_at": None}
+            if codec.entity.sequence is not None:
+                async with self._numbering:
+                    values[codec.entity.sequence] = await self._highest(request, codec, codec.entity.sequence) + 1
+                    return await self._post(values, request, codec, concern)
+        return await self._post(values, request, codec, concern)
+
+    async def _post(self, values: dict[str, Any], request: Request, codec: Codec, concern: Concern) -> Record:
         reply = await self._send("POST", self._path(request.resource), concern, request, body=codec.encode(values))
         return await self._written(reply, request, codec, concern)
 
+    async def _highest(self, request: Request, codec: Codec, sequence: str) -> int:
+        """The tenant's highest number so far."""
+        params = self._query_params(Query(sort=(Sort(sequence, descending=True),)), codec, request) or []
+        rows, _ = await self._page(request, codec, params, 0, 1)
+        return int(getattr(rows[0], sequence)) if rows else 0
+
     async def _update(self, request: Request, codec: Codec, id: str, concern: Concern) -> Record:
         patch = dict(request.patch or {})
+        if not patch:
+            return await self._at_version(request, codec, id)
         whole = self._dialect.update == "PUT"
         if whole or self._dialect.stamps == "client":
             before = await self._there(request, codec, id)
@@ -245,6 +259,13 @@ class PlainWire:
         path = self._path(request.resource, id)
         reply = await self._send(self._dialect.update, path, concern, request, body=codec.encode(patch))
         return await self._written(reply, request, codec, concern)
+
+    async def _at_version(self, request: Request, codec: Codec, id: str) -> Record:
+        """The record, for a patch of nothing."""
+        row = await self._there(request, codec, id)
+        if request.expected_version not in (None, row.version):
+            raise Conflict(request.resource, id, request.expected_version, row)
+        return row
 
     def _stamped(self, before: Record, request: Request) -> dict[str, Any]:
         stamps = {"updated_at": self._clock(), "updated_by": request.identity.user_id, "version": before.version + 1}
@@ -309,6 +330,9 @@ class PlainWire:
         params: Params = [],  # noqa: B006 - never changed
         body: bytes | None = None,
     ) -> Reply:
+        url = self._caller.url(path, params)
+        if len(url) > self._dialect.longest_url:
+            raise Unsupported(self._name, f"a query as long as this one: {len(url)} bytes")
         headers: dict[str, str] = {}
         if concern.operation_id and self._dialect.operation_header:
             headers[self._dialect.operation_header] = concern.operation_id
@@ -316,7 +340,7 @@ class PlainWire:
             headers["If-Match"] = f'"{concern.expected_version}"'
         return await self._caller.send(
             method,
-            self._caller.url(path, params),
+            url,
             concern,
             identity=request.identity,
             deadline=request.deadline,
