@@ -1,0 +1,354 @@
+"""The commands, as Typer reads them."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Annotated, Any, Final, cast
+
+import typer
+
+from interlock.cli.exits import Exit, exit_of
+from interlock.cli.output import Output
+from interlock.errors import InterlockError, Invalid, Misconfigured, Unavailable
+from interlock.settings import BACKENDS, SERVICES, Settings
+
+__all__ = ["build", "main"]
+
+JSON_FLAG: Final = "--json"
+
+As = Annotated[str | None, typer.Option("--as", metavar="EMAIL", help="Who calls; admin@acme.test on demo data.")]
+Resource = Annotated[str, typer.Option("--resource", help="What kind of record.")]
+
+
+def _output(context: typer.Context) -> Output:
+    return cast("Output", context.obj)
+
+
+def _finish(context: typer.Context, work: Coroutine[Any, Any, int | None]) -> None:
+    """Run a command to its end; errors become a message and an exit code."""
+    try:
+        code = asyncio.run(work)
+    except InterlockError as error:
+        _output(context).error(error)
+        raise typer.Exit(exit_of(error)) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    raise typer.Exit(code or Exit.OK)
+
+
+def _load(context: typer.Context, *, embedded: bool = False) -> Settings:
+    try:
+        return Settings.load(embedded=embedded)
+    except Misconfigured as error:
+        _output(context).error(error)
+        raise typer.Exit(Exit.USAGE) from error
+
+
+def up(context: typer.Context) -> None:
+    """Start everything on embedded defaults: the real API, the gateway, demo data. Ctrl-C stops it all."""
+    from interlock.cli.up import up as run
+
+    _finish(context, run(_load(context, embedded=True), _output(context)))
+
+
+def serve(
+    context: typer.Context,
+    port: Annotated[int | None, typer.Option(min=1, max=65535, help="Listen on this port.")] = None,
+    host: Annotated[str | None, typer.Option(help="Listen on this address.")] = None,
+    api: Annotated[bool, typer.Option("--api", help="Serve the reference real API: every service on sql.")] = False,
+    child: Annotated[bool, typer.Option("--child", hidden=True)] = False,
+) -> None:
+    """Serve the gateway over the configured backends. SIGHUP, or an edited .env or interlock.toml, switches services."""
+    from interlock.cli.serving import serve as run
+
+    def load() -> Settings:
+        settings = Settings.load(embedded=child)
+        changes: dict[str, Any] = {}
+        if host is not None:
+            changes["host"] = host
+        if api:
+            changes |= {"mode": "sql", "backends": {}, "port": settings.api_port}
+        if api and child:
+            changes["database_url"] = None
+        if port is not None:
+            changes["port"] = port
+        return settings.model_copy(update=changes)
+
+    try:
+        settings = load()
+    except Misconfigured as error:
+        _output(context).error(error)
+        raise typer.Exit(Exit.USAGE) from error
+    variable = "--port" if port else "INTERLOCK_API_PORT" if api else "INTERLOCK_PORT"
+    _finish(context, run(settings, load, _output(context), variable=variable, child=child))
+
+
+def status(context: typer.Context) -> None:
+    """Show each service: its backend, epoch, stage, health and latency."""
+    _finish(context, _status(_load(context), _output(context)))
+
+
+async def _status(settings: Settings, output: Output) -> int:
+    from interlock.app import App
+    from interlock.cli.output import plain
+    from interlock.cli.running import Remote, running
+
+    found = running(settings.home)
+    if found is not None:
+        async with Remote.open(settings, found) as remote:
+            rows = await remote.status()
+    else:
+        output.note("nothing runs here; this is what the configuration gives")
+        settings.check()
+        app = await App.open(settings)
+        try:
+            rows = [{name: getattr(row, name) for name in row.__dataclass_fields__} for row in await app.status()]
+        finally:
+            await app.aclose()
+    if output.json:
+        output.data(plain(rows))
+    else:
+        output.table(
+            ("service", "backend", "epoch", "stage", "health", "latency", ""),
+            (
+                (
+                    *(row.get(name) for name in ("service", "backend", "epoch", "stage", "health")),
+                    "" if row.get("latency") is None else f"{row['latency'] * 1000:.2f} ms",
+                    row.get("detail", ""),
+                )
+                for row in rows
+            ),
+        )
+    return Exit.OK if all(row.get("health") == "healthy" for row in rows) else Exit.UNAVAILABLE
+
+
+def _services(incomplete: str) -> list[str]:
+    return [name for name in SERVICES if name.startswith(incomplete)]
+
+
+def _backends(incomplete: str) -> list[str]:
+    return [name for name in BACKENDS if name.startswith(incomplete)]
+
+
+def switch(
+    context: typer.Context,
+    service: Annotated[str, typer.Argument(help="Which service.", autocompletion=_services)],
+    backend: Annotated[str, typer.Argument(help="Where to.", autocompletion=_backends)],
+) -> None:
+    """Serve a service from another backend, while the product runs. Calls in flight finish where they began."""
+    _finish(context, _switch(_load(context), _output(context), service, backend))
+
+
+async def _switch(settings: Settings, output: Output, service: str, backend: str) -> None:
+    from interlock.cli.running import Remote, running
+
+    found = running(settings.home)
+    if found is None:
+        raise Unavailable(
+            f"nothing runs out of {settings.home}; start it with interlock up, or set INTERLOCK_{service.upper()}_BACKEND"
+        )
+    async with Remote.open(settings, found) as remote:
+        done = await remote.switch(service, backend)
+    if output.json:
+        output.data(done)
+    else:
+        output.say(f"{service}: {done.get('old')} → {done.get('new')}, epoch {done.get('epoch')}")
+
+
+def doctor(context: typer.Context) -> None:
+    """Check configuration, packages, ports and backends, and say what to mend."""
+    from interlock.cli.doctor import doctor as run
+
+    _finish(context, run(Settings.load, _output(context)))
+
+
+def seed(
+    context: typer.Context,
+    size: Annotated[int | None, typer.Option(min=0, max=100_000, help="Customers of each tenant.")] = None,
+    number: Annotated[int | None, typer.Option("--seed", help="What the data is drawn from.")] = None,
+) -> None:
+    """Make demo tenants, users and records in the embedded database. Never in one of your own."""
+    _finish(context, _seed(_load(context), _output(context), size, number))
+
+
+async def _seed(settings: Settings, output: Output, size: int | None, number: int | None) -> None:
+    from interlock.backends.sql import SqlBackend, migrate
+    from interlock.entities import ENTITIES
+    from interlock.seed import DEMO_USERS, seed_demo
+
+    if settings.database_url is not None:
+        raise Misconfigured(
+            ["INTERLOCK_DATABASE_URL: is a database of your own, and demo users go into none; unset it"]
+        )
+    if not settings.seed_demo:
+        raise Misconfigured(
+            [f"INTERLOCK_ENVIRONMENT: is {settings.environment}, and demo users belong to development and test"]
+        )
+    settings.home.mkdir(parents=True, exist_ok=True)
+    await migrate(settings.sql_url)
+    backend = SqlBackend(settings.sql_url, ENTITIES)
+    await backend.open()
+    try:
+        await seed_demo(
+            backend,
+            size=settings.seed_size if size is None else size,
+            seed=settings.seed if number is None else number,
+        )
+    finally:
+        await backend.aclose()
+    users = [user.email for user in DEMO_USERS]
+    if output.json:
+        output.data({"database": str(settings.home / "interlock.db"), "users": users})
+    else:
+        output.say(f"seeded {settings.home / 'interlock.db'}; users: {', '.join(users)}")
+
+
+def import_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="A CSV, JSON, NDJSON or XLSX file.")],
+    resource: Resource = "customers",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report only; write nothing.")] = False,
+    map: Annotated[
+        list[str] | None, typer.Option("--map", metavar="COLUMN=FIELD", help="Override a column's field.")
+    ] = None,
+    encoding: Annotated[str | None, typer.Option(help="The file's encoding, where it is not guessed right.")] = None,
+    sheet: Annotated[str | None, typer.Option(help="The sheet of an XLSX file.")] = None,
+    user: As = None,
+) -> None:
+    """Import records from a file. Bad rows are reported with line, field and reason, good rows kept; twice adds nothing."""
+
+    async def run(settings: Settings, output: Output) -> int:
+        from interlock.cli.session import services
+        from interlock.cli.transfers import import_file, mapping_of
+
+        options = {"mapping": mapping_of(map or ()), "encoding": encoding, "sheet": sheet}
+        async with services(settings, output, user) as crm:
+            return await import_file(crm, output, file, resource, dry_run=dry_run, **options)
+
+    _finish(context, run(_load(context), _output(context)))
+
+
+def export(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(help="Where to; .csv, .json, .ndjson or .xlsx.")],
+    resource: Resource = "customers",
+    format: Annotated[str | None, typer.Option(help="csv, json, ndjson or xlsx, where the name does not say.")] = None,
+    columns: Annotated[str | None, typer.Option(help="Fields, in order, with commas.")] = None,
+    search: Annotated[str | None, typer.Option(help="Only what this finds.")] = None,
+    sort: Annotated[str, typer.Option(help="Such as -created_at,company_name.")] = "",
+    user: As = None,
+) -> None:
+    """Export records to a file, which appears whole or not at all."""
+
+    async def run(settings: Settings, output: Output) -> None:
+        from interlock.cli.session import services
+        from interlock.cli.transfers import export_file
+
+        chosen = tuple(columns.split(",")) if columns else None
+        async with services(settings, output, user) as crm:
+            await export_file(
+                crm, output, file, resource, format=cast("Any", format), columns=chosen, search=search, sort=sort
+            )
+
+    _finish(context, run(_load(context), _output(context)))
+
+
+def call(
+    context: typer.Context,
+    target: Annotated[str, typer.Argument(metavar="SERVICE.OPERATION", help="Such as customers.list.")],
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME=VALUE]...", help="Parameters, filters, fields.")
+    ] = None,
+    user: As = None,
+) -> None:
+    """Call any operation of any service: `call customers.list status=active limit=5`."""
+
+    async def run(settings: Settings, output: Output) -> None:
+        from interlock.cli.calls import call as call_operation
+        from interlock.cli.session import services
+
+        async with services(settings, output, user) as crm:
+            await call_operation(crm, output, target, words or ())
+
+    _finish(context, run(_load(context), _output(context)))
+
+
+def bench(
+    context: typer.Context,
+    runs: Annotated[int, typer.Option(min=10, max=100_000, help="Calls of each operation.")] = 200,
+) -> None:
+    """Measure reads of customers on every configured backend."""
+
+    async def run(settings: Settings, output: Output) -> int:
+        from interlock.cli.measure import bench as measure
+
+        settings.check()
+        return Exit.UNAVAILABLE if await measure(settings, output, runs) else Exit.OK
+
+    _finish(context, run(_load(context), _output(context)))
+
+
+def token(
+    context: typer.Context,
+    email: Annotated[str | None, typer.Argument(help="Who; admin@acme.test on demo data.")] = None,
+) -> None:
+    """Print an access token, to call the gateway with: `curl -H "Authorization: Bearer $(interlock token)" ...`."""
+
+    async def run(settings: Settings, output: Output) -> None:
+        from interlock.cli.session import services
+
+        async with services(settings, output, email) as crm:
+            session = crm.session
+            if session is None:
+                raise Invalid({"email": "has no session; log in first"})
+            if output.json:
+                output.data({"accessToken": session.access_token, "expiresAt": session.expires_at})
+            else:
+                output.console.out(session.access_token, highlight=False)
+
+    _finish(context, run(_load(context), _output(context)))
+
+
+def migrate(context: typer.Context) -> None:
+    """Bring the sql backend's database to this version's tables."""
+
+    async def run(settings: Settings, output: Output) -> None:
+        from interlock.backends.sql import migrate as upgrade
+
+        if settings.database_url is None:
+            settings.home.mkdir(parents=True, exist_ok=True)
+        await upgrade(settings.sql_url)
+        if output.json:
+            output.data({"migrated": True})
+        else:
+            output.say("the database is at this version's tables")
+
+    _finish(context, run(_load(context), _output(context)))
+
+
+def _begin(
+    context: typer.Context,
+    json: Annotated[bool, typer.Option(JSON_FLAG, help="Print JSON and nothing else.")] = False,
+) -> None:
+    """Ten business services whose backends are chosen per service and switched while running."""
+    context.obj = Output(json=json)
+
+
+def build() -> typer.Typer:
+    """The whole program."""
+    program = typer.Typer(name="interlock", no_args_is_help=True, pretty_exceptions_enable=False)
+    program.callback()(_begin)
+    for command in (up, serve, status, switch, doctor, seed, import_, export, call, bench, token, migrate):
+        program.command(command.__name__.rstrip("_"))(command)
+    return program
+
+
+def main() -> None:
+    """The entry point. `--json` is accepted anywhere on the line."""
+    words = sys.argv[1:]
+    if JSON_FLAG in words:
+        words = [JSON_FLAG, *(word for word in words if word != JSON_FLAG)]
+    build()(words, prog_name="interlock")

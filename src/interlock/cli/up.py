@@ -1,0 +1,226 @@
+"""Starts the real API and the gateway on embedded defaults, and stops everything that it started."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.markup import escape
+
+from interlock.cli.output import Output
+from interlock.cli.running import Running, forget, remember, running
+from interlock.cli.serving import GRACE, claim_port, reach
+from interlock.errors import InterlockError, Misconfigured, Unavailable
+from interlock.http import Call, Engine, open_engine
+from interlock.settings import Settings
+
+__all__ = ["up"]
+
+START_TIMEOUT = 60.0
+
+
+class Child:
+    """One server process. It ends with its parent even where the parent is killed: its standard input ends then."""
+
+    def __init__(self, name: str, log: Path) -> None:
+        self.name = name
+        self.log = log
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self, arguments: Sequence[str], env: Mapping[str, str]) -> None:
+        """Start it in a session of its own, so that the terminal's Ctrl-C reaches only the parent."""
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        with self.log.open("wb") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "interlock",
+                "serve",
+                "--child",
+                *arguments,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=dict(env),
+                start_new_session=True,
+            )
+
+    @property
+    def pid(self) -> int:
+        """The process id, 0 where it was never started."""
+        return self._process.pid if self._process else 0
+
+    async def ended(self) -> str:
+        """Waits for its end; answers its name."""
+        if self._process is not None:
+            await self._process.wait()
+        return self.name
+
+    def signal(self, number: int) -> None:
+        """Hand a signal on."""
+        if self._process is not None and self._process.returncode is None:
+            self._process.send_signal(number)
+
+    async def ready(self, engine: Engine, base: str) -> None:
+        """Wait until it answers /readyz. Raises `Unavailable` with the end of its log where it dies or takes too long."""
+        died = asyncio.ensure_future(self.ended())
+        loop = asyncio.get_running_loop()
+        until = loop.time() + START_TIMEOUT
+        try:
+            while not died.done():
+                if await _answers(engine, f"{base}/readyz"):
+                    return
+                if loop.time() > until:
+                    raise Unavailable(f"{self.name} was not ready after {START_TIMEOUT:g} s; {self.last_words()}")
+                await asyncio.wait([died], timeout=0.05)
+            raise Unavailable(f"{self.name} ended at once; {self.last_words()}")
+        finally:
+            died.cancel()
+
+    def last_words(self) -> str:
+        """The end of its log."""
+        lines = self.log.read_text("utf-8", "replace").strip().splitlines()
+        return (
+            f"its log, {self.log}, ends with:\n" + "\n".join(lines[-15:]) if lines else f"its log, {self.log}, is empty"
+        )
+
+    async def stop(self) -> None:
+        """Ask it to stop, wait, and kill it where it does not."""
+        process = self._process
+        if process is None:
+            return
+        self.signal(signal.SIGTERM)
+        if process.stdin is not None:
+            process.stdin.close()
+        try:
+            await asyncio.wait_for(process.wait(), GRACE + 5)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+
+
+async def _answers(engine: Engine, url: str) -> bool:
+    try:
+        reply = await engine.send(Call("GET", url, timeout=5))
+    except InterlockError:
+        return False
+    return reply.status == 200
+
+
+async def prepare(settings: Settings, output: Output) -> None:
+    """Bring the embedded database to the newest schema, and seed demo data into it where it is new."""
+    from interlock.backends.sql import SqlBackend, migrate
+    from interlock.entities import ENTITIES
+    from interlock.seed import seed_demo
+
+    settings.home.mkdir(parents=True, exist_ok=True)
+    fresh = not (settings.home / "interlock.db").exists()
+    with output.console.status("preparing the database") if not output.json else _quiet():
+        await migrate(settings.sql_url)
+        if fresh and settings.seed_demo:
+            backend = SqlBackend(settings.sql_url, ENTITIES)
+            await backend.open()
+            try:
+                await seed_demo(backend, size=settings.seed_size, seed=settings.seed)
+            finally:
+                await backend.aclose()
+    output.say(f"[green]✓[/green] database {'made and seeded' if fresh else 'ready'}")
+
+
+class _quiet:  # noqa: N801 - used like contextlib's own lower-case managers
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+async def up(settings: Settings, output: Output) -> int:
+    """Run the product until SIGINT or SIGTERM, or until one of its servers dies. Answers the exit code."""
+    found = running(settings.home)
+    if found is not None:
+        raise Misconfigured(
+            [
+                f"INTERLOCK_HOME: process {found.pid} already runs out of {settings.home}, on {found.gateway}; stop it first"
+            ]
+        )
+    if settings.port == settings.api_port:
+        raise Misconfigured([f"INTERLOCK_API_PORT: is {settings.port} as INTERLOCK_PORT is; give it another port"])
+    claim_port(settings.host, settings.port, "INTERLOCK_PORT")
+    claim_port(settings.host, settings.api_port, "INTERLOCK_API_PORT")
+    embedded = settings.model_copy(update={"database_url": None})
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    await prepare(embedded, output)
+    api = Child("the real API", settings.home / "logs" / "api.log")
+    gateway = Child("the gateway", settings.home / "logs" / "gateway.log")
+    # A terminal that closes sends SIGHUP too, and then it means the end.
+    on_hangup = stop.set if sys.stdin is not None and sys.stdin.isatty() else lambda: gateway.signal(signal.SIGHUP)
+    loop.add_signal_handler(signal.SIGHUP, on_hangup)
+    engine = open_engine(settings.http_engine)
+    try:
+        ended = await _run(settings, output, engine, api, gateway, stop)
+    finally:
+        output.say("stopping ...")
+        await asyncio.gather(gateway.stop(), api.stop())
+        forget(settings.home)
+        await engine.aclose()
+    if ended is not None:
+        raise Unavailable(f"{ended.name} ended by itself; {ended.last_words()}")
+    output.say("stopped")
+    return 0
+
+
+async def _run(
+    settings: Settings, output: Output, engine: Engine, api: Child, gateway: Child, stop: asyncio.Event
+) -> Child | None:
+    """Start both, tell where they are, and wait. Answers the child that ended by itself, if one did."""
+    stopping = asyncio.ensure_future(stop.wait())
+    try:
+        for child, arguments, port in ((api, ["--api"], settings.api_port), (gateway, [], settings.port)):
+            base = reach(settings.host, port)
+            await child.start(arguments, os.environ)
+            ready = asyncio.ensure_future(child.ready(engine, base))
+            await asyncio.wait([ready, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if stopping.done():
+                ready.cancel()
+                await asyncio.gather(ready, return_exceptions=True)
+                return None
+            ready.result()
+            output.say(f"[green]✓[/green] {child.name} on {base}")
+        here = Running(os.getpid(), reach(settings.host, settings.port), reach(settings.host, settings.api_port))
+        remember(settings.home, here)
+        _welcome(settings, output, here)
+        ends = {child: asyncio.ensure_future(child.ended()) for child in (api, gateway)}
+        await asyncio.wait([stopping, *ends.values()], return_when=asyncio.FIRST_COMPLETED)
+        dead = None if stopping.done() else next(child for child, ended in ends.items() if ended.done())
+        for ended in ends.values():
+            ended.cancel()
+        return dead
+    finally:
+        stopping.cancel()
+
+
+def _welcome(settings: Settings, output: Output, here: Running) -> None:
+    from interlock.seed import DEMO_PASSWORD, DEMO_USERS
+
+    if output.json:
+        output.data({"event": "ready", "pid": here.pid, "gateway": here.gateway, "api": here.api})
+        return
+    output.say("")
+    if settings.seed_demo:
+        output.say(f"demo users, password [bold]{DEMO_PASSWORD}[/bold]:")
+        for user in DEMO_USERS:
+            output.say(f"  {user.email}  [dim]{user.role} of {user.tenant_id}[/dim]")
+        output.say("")
+    output.say(f"look at  {here.gateway}/docs          the routes")
+    output.say(f"         {here.gateway}/health        is all well?")
+    output.say(f"         {escape(str(settings.home / 'logs'))}    what the servers say")
+    output.say("try      interlock status")
+    output.say("         interlock call customers.list status=active limit=5")
+    output.say("         interlock switch customers real")
+    output.say("Ctrl-C stops everything.")
