@@ -46,7 +46,7 @@ def test_an_admin_keeps_users_and_switches_but_does_not_write_the_trail() -> Non
     assert allowed("admin", "audit") == {"list", "get"}
 
 
-@pytest.mark.parametrize("role", ("viewer", "agent", "manager", "admin"))
+@pytest.mark.parametrize("role", ["viewer", "agent", "manager", "admin"])
 def test_no_user_sees_credentials_or_replicates(role: Role) -> None:
     assert allowed(role, "credentials") == frozenset()
     assert all("put" not in allowed(role, resource) for resource in (*RESOURCES, "audit", "notifications"))

@@ -1,0 +1,143 @@
+"""Contracts: dates that make sense, declared moves, renewals."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import date, timedelta
+from decimal import Decimal
+
+import pytest
+
+from interlock.errors import Invalid
+from interlock.services.contracts import TRANSITIONS
+from interlock.services.rules import add_months
+
+from .harness import World
+
+pytestmark = pytest.mark.anyio
+
+TODAY = date(2026, 11, 23)
+STATUSES = tuple(TRANSITIONS.table)
+
+
+@pytest.fixture
+async def customer(world: World) -> str:
+    return (await world.agent.customers.create(company_name="Acme")).id
+
+
+@pytest.mark.parametrize("new", STATUSES)
+@pytest.mark.parametrize("old", STATUSES)
+async def test_every_move_is_declared_or_refused(world: World, customer: str, old: str, new: str) -> None:
+    contracts = world.agent.contracts
+    contract = await contracts.create(customer_id=customer, title="C", status=old)
+    if new == old or new in TRANSITIONS.table[old]:
+        assert (await contracts.update(contract.id, status=new)).status == new
+    else:
+        with pytest.raises(Invalid, match=f"cannot go from {old} to {new}"):
+            await contracts.update(contract.id, status=new)
+
+
+async def test_dates(world: World, customer: str) -> None:
+    contracts = world.agent.contracts
+    with pytest.raises(Invalid, match="before the start"):
+        await contracts.create(customer_id=customer, title="C", start_date=TODAY, end_date=TODAY - timedelta(days=1))
+    contract = await contracts.create(customer_id=customer, title="C", end_date=date(2027, 1, 1))
+    assert contract.start_date is None
+    active = await contracts.update(contract.id, status="active")
+    assert active.start_date == TODAY
+    with pytest.raises(Invalid, match="before the start"):
+        await contracts.update(contract.id, end_date=date(2026, 1, 1))
+    with pytest.raises(Invalid, match="before the start"):
+        await contracts.update(contract.id, start_date=date(2028, 1, 1))
+    assert await contracts.get(contract.id) == active
+
+
+async def test_expiring(world: World, customer: str) -> None:
+    contracts = world.agent.contracts
+
+    async def make(days: int, status: str = "active") -> str:
+        end = TODAY + timedelta(days=days)
+        start = date(2020, 1, 1)
+        return (
+            await contracts.create(customer_id=customer, title="C", status=status, start_date=start, end_date=end)
+        ).id
+
+    in_30, today = await make(30), await make(0)
+    for days, status in ((31, "active"), (-1, "active"), (5, "draft"), (5, "terminated")):
+        await make(days, status)
+    page = await contracts.expiring(30)
+    assert [contract.id for contract in page] == [today, in_30]
+    with pytest.raises(Invalid, match="days"):
+        await contracts.expiring(-1)
+
+
+async def test_renewing(world: World, customer: str) -> None:
+    contracts = world.agent.contracts
+    contract = await contracts.create(
+        customer_id=customer, title="C", status="active", start_date=date(2025, 1, 31), end_date=date(2027, 1, 31)
+    )
+    renewed = await contracts.renew(contract.id, months=1, value=Decimal("12.50"))
+    assert (renewed.end_date, renewed.value) == (date(2027, 2, 28), Decimal("12.50"))
+    with pytest.raises(Invalid, match="give a later day"):
+        await contracts.renew(contract.id, end_date=date(2027, 2, 28))
+    await contracts.update(contract.id, status="expired")
+    assert (await contracts.renew(contract.id)).status == "active"
+
+
+async def test_an_expired_contract_goes_on_from_today(world: World, customer: str) -> None:
+    contract = await world.agent.contracts.create(
+        customer_id=customer, title="C", status="expired", start_date=date(2020, 1, 1), end_date=date(2021, 1, 1)
+    )
+    assert (await world.agent.contracts.renew(contract.id)).end_date == date(2027, 11, 23)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"renewal": "none", "status": "active", "end_date": date(2027, 1, 1)}, "renewal"),
+        ({"status": "draft", "end_date": date(2027, 1, 1)}, "status"),
+        ({"status": "terminated", "end_date": date(2027, 1, 1)}, "status"),
+        ({"status": "active"}, "end_date"),
+    ],
+)
+async def test_what_is_not_renewed(world: World, customer: str, fields: dict[str, object], field: str) -> None:
+    contract = await world.agent.contracts.create(customer_id=customer, title="C", **fields)
+    with pytest.raises(Invalid) as caught:
+        await world.agent.contracts.renew(contract.id)
+    assert set(caught.value.fields) == {field}
+
+
+async def test_a_replayed_renewal_renews_once(world: World, customer: str) -> None:
+    contracts = world.agent.contracts
+    contract = await contracts.create(customer_id=customer, title="C", status="active", end_date=date(2027, 1, 1))
+    first = await contracts.renew(contract.id, operation_id="renew-1")
+    assert first.end_date == date(2028, 1, 1)
+    assert await contracts.renew(contract.id, operation_id="renew-1") == first
+    assert (await contracts.renew(contract.id, operation_id="renew-2")).end_date == date(2029, 1, 1)
+
+
+async def test_two_renewals_at_once_both_count(world: World, customer: str) -> None:
+    contracts = world.agent.contracts
+    contract = await contracts.create(customer_id=customer, title="C", status="active", end_date=date(2027, 1, 1))
+    await asyncio.gather(*(contracts.renew(contract.id) for _ in range(3)))
+    assert (await contracts.get(contract.id)).end_date == date(2030, 1, 1)
+
+
+async def test_terminating(world: World, customer: str) -> None:
+    contracts = world.agent.contracts
+    contract = await contracts.create(customer_id=customer, title="C", status="active", start_date=date(2025, 1, 1))
+    ended = await contracts.terminate(contract.id, operation_id="end-1")
+    assert (ended.status, ended.end_date) == ("terminated", TODAY)
+    assert await contracts.terminate(contract.id, operation_id="end-1") == ended
+    future = await contracts.create(customer_id=customer, title="C", start_date=date(2027, 1, 1))
+    assert (await contracts.terminate(future.id)).end_date == date(2027, 1, 1)
+    with pytest.raises(Invalid, match="before the start"):
+        other = await contracts.create(customer_id=customer, title="C", start_date=date(2027, 1, 1))
+        await contracts.terminate(other.id, on=date(2026, 12, 31))
+
+
+def test_months() -> None:
+    assert add_months(date(2024, 1, 31), 1) == date(2024, 2, 29)
+    assert add_months(date(2026, 11, 23), -11) == date(2025, 12, 23)
+    with pytest.raises(Invalid, match="months"):
+        add_months(date(9999, 12, 1), 1)
