@@ -102,7 +102,7 @@ class ParamFilters(msgspec.Struct, frozen=True):
         if op == "between":
             steps: list[tuple[str, tuple[Any, ...]]] = [("gte", value[:1]), ("lte", value[1:])]
         elif op in self.params:
-            steps = [(op, (",".join(map(text_of, value)),) if several else (value,))]
+            steps = [(op, (_joined(condition, api),) if several else (value,))]
         elif op in ("in", "nin") and self.repeat:
             steps = [("eq" if op == "in" else "ne", value)]
         elif op in ("gt", "lt"):
@@ -113,6 +113,13 @@ class ParamFilters(msgspec.Struct, frozen=True):
             if step not in self.params:
                 raise Unsupported(api, f"the filter `{op}` on {condition.field}")
         return steps
+
+
+def _joined(condition: Condition, api: str) -> str:
+    texts = [text_of(item) for item in condition.value]
+    if any("," in text for text in texts):
+        raise Unsupported(api, f"`{condition.op}` with a comma in a value of {condition.field}")
+    return ",".join(texts)
 
 
 _SIEVE: Final[Mapping[str, str]] = MappingProxyType(
