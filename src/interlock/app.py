@@ -308,17 +308,32 @@ class App:
         return mount
 
     async def _build_sql(self) -> Mount:
-        from interlock.backends.sql import SqlBackend
+        from interlock.backends.sql import SqlBackend, migrate
 
-        backend = SqlBackend(self.settings.sql_url, tuple(self.entities.values()), name="sql")
+        settings = self.settings
+        if settings.database_url is None:
+            settings.home.mkdir(parents=True, exist_ok=True)
+            await migrate(settings.sql_url)
+        backend = SqlBackend(settings.sql_url, tuple(self.entities.values()), name="sql")
         await backend.open()
+        if self._own:
+            await backend.create_missing_tables()
         return Mount("sql", backend, self._accounts(backend))
 
     async def _build_real(self) -> Mount:
-        from interlock.backends.rest import RestBackend
+        from interlock.backends.rest import RestBackend, RestSettings, dialect_named
 
-        tokens = self._tokens.setdefault("real", _Tokens(self.issuer, self.settings.token_ttl))
-        backend = RestBackend(self.settings.rest, tuple(self.entities.values()), tokens=tokens, name="real")
+        settings = self.settings
+        if settings.api_base_url is None:
+            raise Misconfigured(["INTERLOCK_API_BASE_URL: is not set, and 'real' was asked for; set it"])
+        rest = RestSettings(
+            base_url=settings.api_base_url,
+            dialect=dialect_named(settings.api_dialect),
+            timeout=settings.api_timeout,
+            engine=settings.http_engine,
+        )
+        tokens = self._tokens.setdefault("real", _Tokens(self.issuer, settings.token_ttl))
+        backend = RestBackend(rest, tuple(self.entities.values()), tokens=tokens, name="real")
         return Mount("real", backend)
 
     def _accounts(self, backend: Any) -> Mapping[type[Any], Any]:
