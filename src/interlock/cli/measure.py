@@ -52,7 +52,7 @@ async def bench(settings: Settings, output: Output, runs: int) -> int:
 
 
 async def _of_backend(settings: Settings, backend: str, runs: int) -> list[dict[str, Any]]:
-    from interlock.seed import DEMO_PASSWORD
+    from interlock.embedded import DEMO_PASSWORD
 
     app = await App.open(settings.model_copy(update={"mode": backend, "backends": {}}))
     try:

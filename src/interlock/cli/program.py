@@ -175,30 +175,11 @@ def seed(
 
 
 async def _seed(settings: Settings, output: Output, size: int | None, number: int | None) -> None:
-    from interlock.backends.sql import SqlBackend, migrate
-    from interlock.entities import ENTITIES
-    from interlock.seed import DEMO_USERS, seed_demo
+    from interlock.embedded import DEMO_USERS, seed_database
 
-    if settings.database_url is not None:
-        raise Misconfigured(
-            ["INTERLOCK_DATABASE_URL: is a database of your own, and demo users go into none; unset it"]
-        )
-    if not settings.seed_demo:
-        raise Misconfigured(
-            [f"INTERLOCK_ENVIRONMENT: is {settings.environment}, and demo users belong to development and test"]
-        )
-    settings.home.mkdir(parents=True, exist_ok=True)
-    await migrate(settings.sql_url)
-    backend = SqlBackend(settings.sql_url, ENTITIES)
-    await backend.open()
-    try:
-        await seed_demo(
-            backend,
-            size=settings.seed_size if size is None else size,
-            seed=settings.seed if number is None else number,
-        )
-    finally:
-        await backend.aclose()
+    chosen = {"seed_size": size, "seed": number}
+    settings = settings.model_copy(update={name: value for name, value in chosen.items() if value is not None})
+    await seed_database(settings)
     users = [user.email for user in DEMO_USERS]
     if output.json:
         output.data({"database": str(settings.home / "interlock.db"), "users": users})
@@ -316,11 +297,9 @@ def migrate(context: typer.Context) -> None:
     """Bring the sql backend's database to this version's tables."""
 
     async def run(settings: Settings, output: Output) -> None:
-        from interlock.backends.sql import migrate as upgrade
+        from interlock.embedded import migrate_database
 
-        if settings.database_url is None:
-            settings.home.mkdir(parents=True, exist_ok=True)
-        await upgrade(settings.sql_url)
+        await migrate_database(settings)
         if output.json:
             output.data({"migrated": True})
         else:

@@ -49,7 +49,7 @@ async def services(settings: Settings, output: Output, user: str | None) -> Asyn
 
 
 async def _login(crm: Services, settings: Settings, user: str | None) -> None:
-    from interlock.seed import DEMO_PASSWORD, DEMO_USERS
+    from interlock.embedded import DEMO_PASSWORD, DEMO_USERS
 
     if user is None and not settings.seed_demo:
         raise Invalid({"as": "is needed: say who calls, such as --as me@example.com"})

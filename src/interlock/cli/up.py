@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 from rich.markup import escape
@@ -111,30 +112,12 @@ async def _answers(engine: Engine, url: str) -> bool:
     return reply.status == 200
 
 
-async def prepare(settings: Settings, output: Output) -> None:
-    """Bring the embedded database to the newest schema, and seed demo data into it where it is new."""
-    from interlock.backends.sql import SqlBackend, migrate
-    from interlock.entities import ENTITIES
-    from interlock.seed import seed_demo
+async def _prepare(settings: Settings, output: Output) -> None:
+    from interlock.embedded import prepare_database
 
-    settings.home.mkdir(parents=True, exist_ok=True)
-    fresh = not (settings.home / "interlock.db").exists()
-    with output.console.status("preparing the database") if not output.json else _quiet():
-        await migrate(settings.sql_url)
-        if fresh and settings.seed_demo:
-            backend = SqlBackend(settings.sql_url, ENTITIES)
-            await backend.open()
-            try:
-                await seed_demo(backend, size=settings.seed_size, seed=settings.seed)
-            finally:
-                await backend.aclose()
-    output.say(f"[green]✓[/green] database {'made and seeded' if fresh else 'ready'}")
-
-
-class _quiet:  # noqa: N801 - used like contextlib's own lower-case managers
-    def __enter__(self) -> None: ...
-
-    def __exit__(self, *_: object) -> None: ...
+    with nullcontext() if output.json else output.console.status("preparing the database"):
+        new = await prepare_database(settings)
+    output.say(f"[green]✓[/green] database {'made' if new else 'ready'} in {escape(str(settings.home))}")
 
 
 async def up(settings: Settings, output: Output) -> int:
@@ -155,7 +138,7 @@ async def up(settings: Settings, output: Output) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await prepare(embedded, output)
+    await _prepare(embedded, output)
     api = Child("the real API", settings.home / "logs" / "api.log")
     gateway = Child("the gateway", settings.home / "logs" / "gateway.log")
     # A terminal that closes sends SIGHUP too, and then it means the end.
@@ -206,7 +189,7 @@ async def _run(
 
 
 def _welcome(settings: Settings, output: Output, here: Running) -> None:
-    from interlock.seed import DEMO_PASSWORD, DEMO_USERS
+    from interlock.embedded import DEMO_PASSWORD, DEMO_USERS
 
     if output.json:
         output.data({"event": "ready", "pid": here.pid, "gateway": here.gateway, "api": here.api})
