@@ -22,11 +22,15 @@ from interlock.validation import suggest
 __all__ = ["CUSTOMER_PROFILE", "Columns", "Profile", "normalise", "profile_of"]
 
 
+PLACE: Final = "address+city+country"
+"""The target of a column with a whole place in it."""
+
+
 class Profile(msgspec.Struct, frozen=True):
     """What an import knows of an entity beyond its fields.
 
     - `synonyms`: normalised header to the fields that it may mean, the likeliest first. `location.lat` and `location.lon` are the halves of a
-      point, and `place` is a text such as "Dublin, Ireland" that fills address, city and country.
+      point, and `address+city+country` is a text such as "Dublin, Ireland" that fills all three.
     - `key`: the fields that tell two rows apart where there is neither an id nor a unique value. Without them, the whole row does.
     """
 
@@ -69,14 +73,14 @@ CUSTOMER_PROFILE: Final = Profile(
             "tags": "tag,labels,label,keywords,categories",
             "location.lat": "lat,latitude,geo lat",
             "location.lon": "lon,lng,long,longitude,geo lon",
-            "place": "headquarters location,headquarters,headquarter,hq,head office,hq location,place",
+            PLACE: "headquarters location,headquarters,headquarter,hq,head office,hq location,place",
         }
     ),
     key=("company_name", "city", "country"),
 )
 
 _PROFILES: Final[Mapping[str, Profile]] = MappingProxyType({"customers": CUSTOMER_PROFILE})
-_PLACE_FIELDS = ("address", "city", "country")
+_PLACE_FIELDS = tuple(PLACE.split("+"))
 _FOOTNOTE = re.compile(r"\s*\[[^\]]*\]")
 _US_STATES = frozenset(
     [
@@ -198,7 +202,7 @@ class Columns:
             raise Invalid({f"mapping.{column}": text for column, text in problems.items()})
 
     def _extra(self) -> tuple[str, ...]:
-        return ("place",) if all(name in self.entity.writable for name in _PLACE_FIELDS) else ()
+        return (PLACE,) if all(name in self.entity.writable for name in _PLACE_FIELDS) else ()
 
     def expect(self, columns: Iterable[str]) -> None:
         """Raises `Invalid` where the caller mapped a column that the file does not have."""
@@ -268,7 +272,7 @@ class Columns:
             reader = from_cell(field, sheet=self._sheet) if field else _plain
             self._readers.append((column, target, reader))
         # the whole of a place gives way to columns of its own for address, city and country
-        self._readers.sort(key=lambda reader: reader[1] != "place")
+        self._readers.sort(key=lambda reader: reader[1] != PLACE)
 
     def check_ids(self, cells: Mapping[str, Any]) -> None:
         """Leave a guessed `id` column alone where its first value is no id of ours: another system's number, most likely."""
@@ -287,7 +291,7 @@ class Columns:
             value = reader(cells.get(column))
             if value is EMPTY:
                 continue
-            if target == "place":
+            if target == PLACE:
                 values.update(split_place(str(value)))
             elif "." in target:
                 halves[target.rpartition(".")[2]] = value

@@ -95,6 +95,7 @@ class CsvReader:
             except StopIteration:
                 return
             except csv.Error as error:
+                lines.too_long = False
                 yield Raw(line, None, _mend(str(error)))
                 continue
             if lines.too_long:

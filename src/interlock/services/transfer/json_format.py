@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import re
+from codecs import BOM_UTF8
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, BinaryIO
 
 import msgspec
 
 from interlock.entity import Field
-from interlock.errors import Invalid, Misconfigured
 from interlock.services.transfer.report import Limits
 from interlock.services.transfer.source import Raw
 
 __all__ = ["ArrayReader", "JsonWriter", "LinesReader"]
 
 _NOT_A_RECORD = 'is not a JSON object such as {"companyName": "Acme"}'
+_TOKENS = re.compile(rb'"(?:[^"\\]++|\\.)*+("?)|[\[\]{},]', re.DOTALL)
+_QUOTE, _COMMA = b'",'
+_STEP = 256 * 1024
+_WIDEST = 4  # bytes of UTF-8 for one character
+_decode = msgspec.json.Decoder().decode
 
 
 class LinesReader:
@@ -22,78 +28,88 @@ class LinesReader:
 
     def __init__(self, file: BinaryIO, limits: Limits) -> None:
         self._file = file
-        self._limits = limits
+        self._limit = limits.row * _WIDEST
 
     def __iter__(self) -> Iterator[Raw]:
-        decode = msgspec.json.Decoder().decode
-        limit = self._limits.row * 4  # bytes of UTF-8 for a character
         number = 0
-        while line := self._file.readline(limit):
+        while line := self._file.readline(self._limit):
             number += 1
-            if len(line) >= limit and not line.endswith(b"\n"):
-                while (more := self._file.readline(limit)) and not more.endswith(b"\n"):
+            if len(line) >= self._limit and not line.endswith(b"\n"):
+                while (more := self._file.readline(self._limit)) and not more.endswith(b"\n"):
                     pass
-                yield Raw(number, None, f"the record is over {limit} bytes")
+                yield Raw(number, None, f"the record is over {self._limit} bytes")
                 continue
-            line = line.removeprefix(b"\xef\xbb\xbf") if number == 1 else line
-            if not line.strip():
-                continue
-            try:
-                record = decode(line)
-            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                yield Raw(number, None, f"is not JSON: {error}")
-                continue
-            yield Raw(number, record) if isinstance(record, dict) else Raw(number, None, _NOT_A_RECORD)
-
-
-class _Metered:
-    """A file that refuses to be read further once a single record takes more than its share."""
-
-    def __init__(self, file: BinaryIO, limit: int) -> None:
-        self._file = file
-        self._limit = limit
-        self._since = 0
-
-    def record_done(self) -> None:
-        self._since = 0
-
-    def read(self, size: int = -1) -> bytes:
-        step = self._file.read(size)
-        self._since += len(step)
-        if self._since > self._limit:
-            raise Invalid({"file": f"a record is over {self._limit} bytes"})
-        return step
+            line = line.removeprefix(BOM_UTF8) if number == 1 else line
+            if line.strip():
+                yield _record(number, line)
 
 
 class ArrayReader:
     """The records of a JSON array, one after the other as they are read. `line` is their place in the array.
 
-    What is not JSON ends the reading: `broken` then says why.
+    Only the array itself is taken apart here; each record is decoded by msgspec, which is strict where streaming parsers are not: ijson
+    on yajl reads a lone surrogate as "?", and overflows the C stack on deep input. A record that is no JSON fails alone. Where the array
+    itself breaks off, `broken` says why.
     """
 
     def __init__(self, file: BinaryIO, limits: Limits) -> None:
-        try:
-            import ijson  # type: ignore[import-untyped]  # ships no types
-        except ImportError as error:
-            raise Misconfigured(["reading JSON arrays needs ijson: pip install 'interlock[transfer]'"]) from error
-        self._ijson = ijson
-        if file.read(3) != b"\xef\xbb\xbf":
-            file.seek(0)
-        self._file = _Metered(file, limits.row * 4 + 128 * 1024)
+        self._file = file
+        self._limit = limits.row * _WIDEST
         self.broken = ""
 
     def __iter__(self) -> Iterator[Raw]:
-        number = 0
-        try:
-            for record in self._ijson.items(self._file, "item"):
-                number += 1
-                self._file.record_done()
-                yield Raw(number, record) if isinstance(record, dict) else Raw(number, None, _NOT_A_RECORD)
-        except (self._ijson.JSONError, UnicodeDecodeError) as error:
-            # the parser's text quotes the file in later lines
-            self.broken = f"is not JSON here: {str(error).splitlines()[0]}"
-        except Invalid as error:
-            self.broken = error.message
+        for number, element in enumerate(self._elements(), 1):
+            yield _record(number, element)
+
+    def _elements(self) -> Iterator[bytes]:
+        """The bytes between the commas of the outermost array."""
+        buffer = self._file.read(_STEP).removeprefix(BOM_UTF8).lstrip()
+        if not buffer.startswith(b"["):
+            self.broken = "is not an array of records"
+            return
+        start = place = 1  # of the element under way, and of what is not looked at yet
+        depth = 1
+        found = False
+        while True:
+            for token in _TOKENS.finditer(buffer, place):
+                mark = buffer[token.start()]
+                if mark == _QUOTE:
+                    if not token.group(1):
+                        place = token.start()  # the text goes on in what is not read yet
+                        break
+                elif mark in b"[{":
+                    depth += 1
+                elif mark in b"]}":
+                    depth -= 1
+                if depth == 0 or (depth == 1 and mark == _COMMA):
+                    element = buffer[start : token.start()]
+                    if found or depth or element.strip():
+                        yield element
+                    found = True
+                    start = token.end()
+                if depth == 0:
+                    if buffer[start:].strip() or self._file.read(_STEP).strip():
+                        self.broken = "something follows the array"
+                    return
+                place = token.end()
+            else:
+                place = len(buffer)
+            step = self._file.read(_STEP)
+            if not step:
+                self.broken = "the array is not closed"
+                return
+            buffer, place, start = buffer[start:] + step, place - start, 0
+            if len(buffer) > self._limit + _STEP:
+                self.broken = f"a record is over {self._limit} bytes"
+                return
+
+
+def _record(number: int, encoded: bytes) -> Raw:
+    try:
+        record = _decode(encoded)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return Raw(number, None, f"is not JSON: {error}")
+    return Raw(number, record) if isinstance(record, dict) else Raw(number, None, _NOT_A_RECORD)
 
 
 class JsonWriter:

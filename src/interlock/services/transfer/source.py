@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import io
 import tempfile
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -116,6 +117,7 @@ def find_encoding(file: BinaryIO, wanted: str | None) -> str:
     if wanted is None and encoding == "utf-8" and start.count(0) * 5 > len(start):
         raise Invalid({"encoding": "the file looks like UTF-16 without a mark; say encoding utf-16-le (or utf-16-be)"})
     try:
+        io.TextIOWrapper(io.BytesIO(), encoding=encoding)  # refuses codecs that are not of text, such as hex and zip
         decode = codecs.getincrementaldecoder(encoding)()
     except LookupError as error:
         raise Invalid({"encoding": f"{encoding!r} is not known; say utf-8, utf-16 or cp1252"}) from error
@@ -133,8 +135,6 @@ def find_encoding(file: BinaryIO, wanted: str | None) -> str:
             else "say another one"
         )
         raise Invalid({"encoding": f"the file is not {encoding} (at byte {offset}); {mend}"}) from error
-    except (TypeError, AttributeError) as error:  # codecs such as `hex` and `zip` are not of text
-        raise Invalid({"encoding": f"{encoding!r} is not an encoding of text"}) from error
     file.seek(0)
     return encoding
 

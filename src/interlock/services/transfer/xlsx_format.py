@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import re
 import tempfile
-import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime
@@ -122,38 +121,30 @@ class XlsxReader:
 
     def __iter__(self) -> Iterator[Raw]:
         width = len(self.columns)
-        number = 1
-        try:
-            with _native_errors():
-                for number, row in self._rows:
-                    if len(row) > width and any(cell is not None for cell in row[width:]):
-                        yield Raw(number, None, f"has cells to the right of the {width} columns that have names")
-                    else:
-                        yield Raw(number, {name: _value(cell) for name, cell in zip(self.columns, row, strict=False)})
-        except Invalid as error:
-            self.broken = f"cannot be read here: {error.message}"
+        while True:
+            try:
+                with _native_errors():
+                    number, row = next(self._rows, (0, ()))
+            except Invalid as error:
+                self.broken = f"cannot be read here: {error.message}"
+                return
+            if not number:
+                return
+            if len(row) > width and any(cell is not None for cell in row[width:]):
+                yield Raw(number, None, f"has cells to the right of the {width} columns that have names")
+            else:
+                yield Raw(number, {name: _value(cell) for name, cell in zip(self.columns, row, strict=False)})
 
 
 @contextlib.contextmanager
 def _native_errors() -> Iterator[None]:
     """The one place where the parser's errors become ours."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions that it leaves out
-        try:
-            yield
-        except Invalid:
-            raise
-        except (
-            zipfile.BadZipFile,
-            ElementTree.ParseError,
-            ValueError,
-            TypeError,
-            KeyError,
-            IndexError,
-            AttributeError,
-            OSError,
-        ) as error:
-            raise Invalid({"file": f"is not a sound XLSX file ({type(error).__name__}); {_MEND}"}) from error
+    try:
+        yield
+    except (Invalid, MemoryError):
+        raise
+    except Exception as error:  # openpyxl lets through whatever its own code makes of a file that is not sound
+        raise Invalid({"file": f"is not a sound XLSX file ({type(error).__name__}); {_MEND}"}) from error
 
 
 def _trimmed(row: tuple[Any, ...]) -> tuple[Any, ...]:
