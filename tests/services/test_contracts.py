@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import date, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
@@ -100,7 +101,7 @@ async def test_an_expired_contract_goes_on_from_today(world: World, customer: st
         ({"status": "active"}, "end_date"),
     ],
 )
-async def test_what_is_not_renewed(world: World, customer: str, fields: dict[str, object], field: str) -> None:
+async def test_what_is_not_renewed(world: World, customer: str, fields: dict[str, Any], field: str) -> None:
     contract = await world.agent.contracts.create(customer_id=customer, title="C", **fields)
     with pytest.raises(Invalid) as caught:
         await world.agent.contracts.renew(contract.id)
@@ -131,8 +132,8 @@ async def test_terminating(world: World, customer: str) -> None:
     assert await contracts.terminate(contract.id, operation_id="end-1") == ended
     future = await contracts.create(customer_id=customer, title="C", start_date=date(2027, 1, 1))
     assert (await contracts.terminate(future.id)).end_date == date(2027, 1, 1)
+    other = await contracts.create(customer_id=customer, title="C", start_date=date(2027, 1, 1))
     with pytest.raises(Invalid, match="before the start"):
-        other = await contracts.create(customer_id=customer, title="C", start_date=date(2027, 1, 1))
         await contracts.terminate(other.id, on=date(2026, 12, 31))
 
 

@@ -22,7 +22,7 @@ def test_a_viewer_only_reads(resource: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "resource", ("customers", "deals", "tickets", "comments", "contracts", "files", "tags", "projects")
+    "resource", ["customers", "deals", "tickets", "comments", "contracts", "files", "tags", "projects"]
 )
 def test_an_agent_writes_one_at_a_time(resource: str) -> None:
     assert allowed("agent", resource) == {"list", "get", "create", "update"}

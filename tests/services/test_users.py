@@ -84,8 +84,8 @@ async def test_two_admins_who_remove_each_other_at_once_leave_one(world: World) 
         assert all(isinstance(result, Invalid) for result in results if isinstance(result, Exception))
         admins = await first.list(role="admin", active=True)
         assert len(admins) >= 1
-        for id in (second.id, world.users["admin"].id):
-            await world.as_("system").users.update(id, undo)
+        for user in (second.id, world.users["admin"].id):
+            await world.as_("system").users.update(user, undo)
 
 
 async def test_two_admins_who_delete_each_other_at_once_leave_one(world: World) -> None:

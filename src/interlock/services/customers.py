@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -184,10 +185,10 @@ class Customers(EntityService[Customer]):
             kept = await self._fill(winner, present)
         for row in present:
             await self.delete(row.id, operation_id=f"{operation}/delete/{row.id}")
-        kept = await self._take_email(kept, [found[loser] for loser in wanted], f"{operation}/email")
+        await self._take_email(kept, [found[loser] for loser in wanted], f"{operation}/email")
         for resource, count in (await self._move_references(winner, wanted)).items():
             moved[resource] = moved.get(resource, 0) + count
-        return MergeResult(kept, wanted, moved)
+        return MergeResult(await self.get(winner), wanted, moved)
 
     async def _fill(self, winner: str, losers: Iterable[Customer]) -> Customer:
         rows = tuple(losers)
@@ -205,15 +206,12 @@ class Customers(EntityService[Customer]):
 
         return await retrying(self, winner, filled)
 
-    async def _take_email(self, winner: Customer, losers: Iterable[Customer], operation_id: str) -> Customer:
+    async def _take_email(self, winner: Customer, losers: Iterable[Customer], operation_id: str) -> None:
         """An e-mail address is unique, so it is free only once the loser is deleted."""
         email = next((row.email for row in losers if row.email is not None), None)
-        if winner.email is not None or email is None:
-            return winner
-        try:
-            return await self.update(winner.id, email=email, operation_id=operation_id)
-        except Duplicate:
-            return winner  # somebody else took it meanwhile
+        if winner.email is None and email is not None:
+            with suppress(Duplicate):  # somebody else took it meanwhile
+                await self.update(winner.id, email=email, operation_id=operation_id)
 
     async def _move_references(self, winner: str, losers: tuple[str, ...]) -> dict[str, int]:
         moved: dict[str, int] = {}

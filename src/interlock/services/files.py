@@ -6,6 +6,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
 import msgspec
@@ -114,13 +115,14 @@ class Files(RuledService[File]):
 
         The record that exists gets the new size and hash. Raises what `upload` raises.
         """
-        self._allowed("create")
+        identity = self._allowed("create")
         if not is_id(id):
             raise Invalid({"id": "is not a canonical UUIDv7"})
         stored = await self._store(id, chunks, sha256)
         for file in await self.get_many((id,)):
             if (file.size, file.sha256) != (stored.size, stored.sha256):
-                await super().update(file.id, size=stored.size, sha256=stored.sha256)
+                patch = MappingProxyType({"size": stored.size, "sha256": stored.sha256})
+                self._one(await self._write("update", identity, None, ids=(file.id,), patch=patch))
         return stored
 
     async def delete_content(self, id: str) -> None:

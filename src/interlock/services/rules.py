@@ -15,6 +15,7 @@ from interlock.entities.audit import AuditEntry
 from interlock.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, Unsupported
 from interlock.identifiers import new_id
 from interlock.services.base import EntityService
+from interlock.services.policy import check
 from interlock.validation import check_patch
 
 __all__ = ["RuledService", "Transitions", "add_months", "retrying"]
@@ -153,6 +154,7 @@ async def retrying(
 
     `change` answers the patch for a row; an empty one writes nothing.
     """
+    check(service.context.identity, service.entity.resource, "update")
     base = operation_id or new_id()
     error: Conflict | None = None
     for attempt in range(ATTEMPTS):
