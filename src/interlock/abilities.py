@@ -18,6 +18,7 @@ __all__ = [
     "Authenticates",
     "BlobInfo",
     "Closes",
+    "FindsAccounts",
     "ForwardsAudit",
     "Health",
     "Invokes",
@@ -182,4 +183,13 @@ class TokenSource(Protocol):
 
     async def token(self, identity: Identity, *, refresh: bool = False) -> str:
         """A token that proves the identity. `refresh` asks for a new one, after the last was refused (401)."""
+        ...
+
+
+@runtime_checkable
+class FindsAccounts(Protocol):
+    """Finds records across tenants by a folded unique value: for log-in alone, which cannot know the tenant yet."""
+
+    async def find_accounts(self, resource: str, field: str, value: str) -> Sequence[Record]:
+        """All undeleted records, of any tenant, whose field has the folded value."""
         ...
