@@ -109,7 +109,7 @@ class MemoryBackend:
         return table
 
     def _get(self, table: Table, ids: Sequence[str], query: Query) -> Response:
-        rows = [row for id in dict.fromkeys(ids) if (row := table.rows.get(id)) is not None]
+        rows = [row for key in dict.fromkeys(ids) if (row := table.rows.get(key)) is not None]
         return Response(tuple(matching(table, Query(deleted=query.deleted), rows)))
 
     # -- writing --------------------------------------------------------------------------------------------------
@@ -177,22 +177,22 @@ class MemoryBackend:
 
     async def acknowledge_audit(self, ids: Sequence[str]) -> None:
         """These entries have arrived where `audit` is served."""
-        for id in ids:
-            self._unacknowledged.pop(id, None)
+        for entry_id in ids:
+            self._unacknowledged.pop(entry_id, None)
 
-    async def find_accounts(self, resource: str, field: str, folded_value: str) -> Sequence[Record]:
+    async def find_accounts(self, resource: str, field: str, value: str) -> Sequence[Record]:
         """The undeleted rows of all tenants whose folded field is this value; for log-ins only."""
         entity = self._entities[resource]
         tables = [table for (_, of), table in self._tables.items() if of == resource]
         unique = next((unique for unique in entity.unique if unique.field == field), None)
         if unique is not None:
-            holders = (table.holder(unique, folded_value) for table in tables)
+            holders = (table.holder(unique, value) for table in tables)
             return tuple(row for row in holders if row is not None)
         return tuple(
             row
             for table in tables
             for row in table.rows.values()
-            if row.deleted_at is None and fold(str(getattr(row, field))) == folded_value
+            if row.deleted_at is None and fold(str(getattr(row, field))) == value
         )
 
     async def aclose(self) -> None:

@@ -47,10 +47,16 @@ def find(table: Table, query: Query) -> Response:
         start = 0 if query.cursor is None else _seek(table, order, query.cursor, found)
         total = None if query.count == "none" else len(found)
         return _page(query, order, found[start:], total)
-    rows = table.ordered(order)
     total = None if query.count == "none" else _count(table, query, selective)
-    start = 0 if query.cursor is None else _seek(table, order, query.cursor, rows)
-    return _page(query, order, matching(table, query, islice(rows, start, None)), total)
+    if order == DEFAULT_ORDER:
+        keys = table.newest_keys()
+        start = 0 if query.cursor is None else _seek_newest(table, query.cursor)
+        ordered: Iterable[Record] = (table.rows[key] for _, key in islice(keys, start, None))
+    else:
+        rows = table.ordered(order)
+        start = 0 if query.cursor is None else _seek(table, order, query.cursor, rows)
+        ordered = islice(rows, start, None)
+    return _page(query, order, matching(table, query, ordered), total)
 
 
 def _count(table: Table, query: Query, selective: bool) -> int:
@@ -72,12 +78,15 @@ def _page(query: Query, order: tuple[Sort, ...], rows: Iterable[Record], total: 
     return Response(rows=page, total=total, next_cursor=encode_cursor(order, page[-1]))
 
 
+def _seek_newest(table: Table, cursor: str) -> int:
+    """Where the keys after the cursor's place begin."""
+    created_at, row_id = decode_cursor(table.entity, DEFAULT_ORDER, cursor).values
+    return bisect_right(table.newest_keys(), default_key(created_at, row_id))
+
+
 def _seek(table: Table, order: tuple[Sort, ...], cursor: str, rows: list[Record]) -> int:
     """Where the rows after the cursor's place begin."""
     place = decode_cursor(table.entity, order, cursor)
-    if order == DEFAULT_ORDER and len(rows) == len(table.rows):
-        created_at, id = place.values
-        return bisect_right(table.newest_keys(), default_key(created_at, id))
     return bisect_left(rows, True, key=_comes_after(order, place.values))
 
 

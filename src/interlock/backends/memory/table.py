@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from bisect import insort
+from bisect import bisect_left, insort
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from operator import attrgetter
 from typing import Any, Final
@@ -31,13 +32,17 @@ def default_key(created_at: datetime | None, id: str) -> Key:
 def sort_rows(rows: list[Any], order: tuple[Sort, ...]) -> None:
     """Sort in place: stable passes from the last key to the first, nulls last in both directions."""
     for sort in reversed(order):
-        value = attrgetter(sort.field)
-        if sort.descending:
-            rows.sort(
-                key=lambda row, value=value: (True, v) if (v := value(row)) is not None else (False, 0), reverse=True
-            )  # type: ignore[misc]  # mypy cannot type a lambda's default
-        else:
-            rows.sort(key=lambda row, value=value: (False, v) if (v := value(row)) is not None else (True, 0))  # type: ignore[misc]  # as above
+        rows.sort(key=_key(sort.field, sort.descending), reverse=sort.descending)
+
+
+def _key(field: str, descending: bool) -> Callable[[Any], Any]:
+    get = attrgetter(field)
+
+    def key(row: Any) -> tuple[bool, Any]:
+        value = get(row)
+        return ((value is None) is not descending, 0 if value is None else value)
+
+    return key
 
 
 class _NewestFirst:
@@ -52,7 +57,7 @@ class _NewestFirst:
 
     def remove(self, key: Key) -> None:
         keys = self.keys()
-        keys.remove(key)
+        del keys[bisect_left(keys, key)]
 
     def keys(self) -> list[Key]:
         if self._new:
@@ -121,8 +126,8 @@ class Table:
 
     def holder(self, unique: Unique, value: Any) -> Record | None:
         """The undeleted row that has this unique value (already folded where the key is)."""
-        id = self._holders[unique].get(value)
-        return None if id is None else self.rows[id]
+        held = self._holders[unique].get(value)
+        return None if held is None else self.rows[held]
 
     def text(self, row: Record) -> str:
         """The folded text that search looks into."""
@@ -143,11 +148,8 @@ class Table:
         """All rows in an order; sorted once, until the next write."""
         rows = self._orders.get(order)
         if rows is None:
-            if order == DEFAULT_ORDER:
-                rows = [self.rows[id] for _, id in self._newest.keys()]
-            else:
-                rows = list(self.rows.values())
-                sort_rows(rows, order)
+            rows = list(self.rows.values())
+            sort_rows(rows, order)
             while len(self._orders) >= _KEPT_ORDERS:
                 del self._orders[next(iter(self._orders))]
             self._orders[order] = rows

@@ -5,9 +5,9 @@ Nothing here awaits, so no other call sees an item half written.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
@@ -16,7 +16,7 @@ from interlock.contract import Change, Outcome, Record, Request
 from interlock.entity import unchanged
 from interlock.errors import Conflict, Duplicate, Invalid, NotFound
 
-__all__ = ["Accept", "Kind", "write"]
+__all__ = ["Accept", "Kind", "change_of", "write"]
 
 Kind = Literal["created", "updated", "deleted", "restored"]
 Accept = Callable[[Table, Request, Record | None, Record, datetime, Kind], None]
@@ -66,54 +66,54 @@ def _found(table: Table, request: Request, id: str, *, deleted: bool = False) ->
 
 
 def _update(table: Table, request: Request, now: Callable[[], datetime], accept: Accept) -> Iterable[Outcome]:
-    patch = request.patch or {}
-    for id in request.ids:
+    patch: Mapping[str, Any] = request.patch or {}
+    for item in request.ids:
         try:
-            before = _found(table, request, id)
+            before = _found(table, request, item)
         except (NotFound, Conflict) as error:
-            yield Outcome(id, error=error)
+            yield Outcome(item, error=error)
             continue
         if unchanged(before, patch):
-            yield Outcome(id, before)
+            yield Outcome(item, before)
             continue
         at = now()
         after = _replace(before, **patch, **_touched(before, request, at))
         if clash := table.clash(after):
-            yield Outcome(id, error=Duplicate(table.entity.resource, *clash))
+            yield Outcome(item, error=Duplicate(table.entity.resource, *clash))
         else:
             accept(table, request, before, after, at, "updated")
-            yield Outcome(id, after)
+            yield Outcome(item, after)
 
 
 def _delete(table: Table, request: Request, now: Callable[[], datetime], accept: Accept) -> Iterable[Outcome]:
-    for id in request.ids:
+    for item in request.ids:
         try:
-            before = _found(table, request, id)
+            before = _found(table, request, item)
         except (NotFound, Conflict) as error:
-            yield Outcome(id, error=error)
+            yield Outcome(item, error=error)
             continue
         at = now()
         after = _replace(before, deleted_at=at, **_touched(before, request, at))
         accept(table, request, before, after, at, "deleted")
-        yield Outcome(id, after)
+        yield Outcome(item, after)
 
 
 def _restore(table: Table, request: Request, now: Callable[[], datetime], accept: Accept) -> Iterable[Outcome]:
-    for id in request.ids:
+    for item in request.ids:
         try:
-            before = _found(table, request, id, deleted=True)
+            before = _found(table, request, item, deleted=True)
         except (NotFound, Conflict) as error:
-            yield Outcome(id, error=error)
+            yield Outcome(item, error=error)
             continue
         if before.deleted_at is None:
-            yield Outcome(id, before)
+            yield Outcome(item, before)
         elif clash := table.clash(before):
-            yield Outcome(id, error=Duplicate(table.entity.resource, *clash))
+            yield Outcome(item, error=Duplicate(table.entity.resource, *clash))
         else:
             at = now()
             after = _replace(before, deleted_at=None, **_touched(before, request, at))
             accept(table, request, before, after, at, "restored")
-            yield Outcome(id, after)
+            yield Outcome(item, after)
 
 
 def _touched(before: Record, request: Request, at: datetime) -> dict[str, object]:
