@@ -71,19 +71,7 @@ class SqlBackend:
             else Poller(self._hub, self._tail, self._reread, poll_interval)
         )
         self._verbs = {"find": self._find, "get": self._get, "aggregate": self._aggregate}
-        self._gets = {
-            (resource, deleted): self._get_statement(of, deleted)
-            for resource, of in self._schema.entities.items()
-            for deleted in ("without", "with", "only")
-        }
         self._build_audit()
-
-    def _get_statement(self, of: EntityTable, deleted: str) -> Any:
-        c = of.table.c
-        where = [c.tenant_id == bindparam("tenant"), self._dialect.in_list(c.id, "ids", TYPES["id"])]
-        if deleted != "with":
-            where.append(c.deleted_at.is_(None) if deleted == "without" else c.deleted_at.is_not(None))
-        return compiled(select(*of.selected).where(*where), self._dialect)
 
     def _build_audit(self) -> None:
         audit = self._schema.audit
@@ -151,7 +139,7 @@ class SqlBackend:
 
     async def _get(self, of: EntityTable, request: Request) -> Response:
         deleted = request.query.deleted if request.query is not None else "without"
-        statement = self._gets[request.resource, deleted]
+        statement = self._statements[request.resource].get(deleted)
         ids = dict.fromkeys(request.ids)
         given = {"tenant": request.identity.tenant_id, "ids": self._dialect.list_value(list(ids))}
         found = of.rows(await self._database.read(statement.sql, statement.values(given)))
@@ -199,20 +187,29 @@ class SqlBackend:
         return Response(outcomes=task.result().outcomes, backend=self.name, epoch=request.epoch)
 
     async def _carry_out(self, request: Request) -> Written:
-        for attempt in range(_TRIES):
+        attempt = 0
+        while True:
+            attempt += 1
             try:
-                async with self._database.writing(request.operation_id) as session:
-                    written = await self._writer.run(session, request)
-                    await self._announce(session, request, written)
-                break
+                return await self._try(request)
             except InterlockError:
                 raise
             except Exception as error:
-                if is_transient(error) and attempt + 1 < _TRIES:
-                    await asyncio.sleep(0.002 * 2**attempt)
-                elif not is_lost(error) or attempt:
+                # A connection that was dead before the commit wrote nothing: once more on a new one.
+                again = attempt < _TRIES if is_transient(error) else attempt == 1 and is_lost(error)
+                if not again:
                     raise mapped(error, self.name) from error
-        self._publish(request.identity.tenant_id, written)
+            await asyncio.sleep(0.002 * 2**attempt)
+
+    async def _try(self, request: Request) -> Written:
+        written = Written(())
+
+        def publish() -> None:
+            self._publish(request.identity.tenant_id, written)
+
+        async with self._database.writing(request.operation_id, publish) as session:
+            written = await self._writer.run(session, request)
+            await self._announce(session, request, written)
         return written
 
     async def _announce(self, session: Session, request: Request, written: Written) -> None:

@@ -7,7 +7,7 @@ Reads run in autocommit. Writes run in one transaction each; on SQLite one at a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
@@ -168,20 +168,29 @@ class Database:
             return await self._session(raw).fetch(sql, values)
 
     @asynccontextmanager
-    async def writing(self, operation_id: str = "") -> AsyncIterator[Session]:
+    async def writing(
+        self, operation_id: str = "", committed: Callable[[], None] | None = None
+    ) -> AsyncIterator[Session]:
         """A session in a transaction, committed at the end and rolled back on any error.
 
+        `committed` is called right after the commit, before anybody who waited for this transaction can end theirs.
         Native errors pass through unmapped, so that the writer may try again; a commit that broke is `OutcomeUnknown`.
         """
         if not self._single:
-            async with self._lend(self._writers) as raw, self._transaction(raw, operation_id) as session:
+            async with self._lend(self._writers) as raw, self._transaction(raw, operation_id, committed) as session:
                 yield session
             return
-        async with self._write_lock, self._lend(self._writers) as raw, self._transaction(raw, operation_id) as session:
+        async with (
+            self._write_lock,
+            self._lend(self._writers) as raw,
+            self._transaction(raw, operation_id, committed) as session,
+        ):
             yield session
 
     @asynccontextmanager
-    async def _transaction(self, raw: Any, operation_id: str) -> AsyncIterator[Session]:
+    async def _transaction(
+        self, raw: Any, operation_id: str, committed: Callable[[], None] | None
+    ) -> AsyncIterator[Session]:
         session = self._session(raw)
         await session.execute("BEGIN IMMEDIATE" if self._single else "BEGIN")
         try:
@@ -196,6 +205,8 @@ class Database:
                 raise OutcomeUnknown(operation_id) from error
             await self._roll_back(session)
             raise
+        if committed is not None:
+            committed()
 
     async def _roll_back(self, session: Session) -> None:
         try:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from interlock.backends.sql.dialects import Dialect
-from interlock.contract import Aggregate, Condition, Filter, Group, Near, Query
+from interlock.contract import Aggregate, Condition, Deleted, Filter, Group, Near, Query
 from interlock.entity import Entity, Kind, fold
 from interlock.paging import decode_cursor, full_order
 
@@ -34,7 +34,7 @@ class Shape(NamedTuple):
 
     where: Leaf | Node | None
     search: bool
-    deleted: str
+    deleted: Deleted
     near: bool
     order: tuple[tuple[str, bool], ...]
     cursor: tuple[bool, ...] | None

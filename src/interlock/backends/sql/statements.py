@@ -24,7 +24,7 @@ from sqlalchemy.sql.elements import ClauseElement
 from interlock.backends.sql.dialects import Dialect
 from interlock.backends.sql.shapes import Leaf, Node, Shape
 from interlock.backends.sql.tables import TYPES, EntityTable
-from interlock.contract import Aggregate, GroupBy, Measure
+from interlock.contract import Aggregate, Deleted, GroupBy, Measure
 from interlock.entity import Field
 
 __all__ = ["Statement", "Statements", "compiled", "measures_of"]
@@ -61,6 +61,22 @@ class Statements:
         self._c = table.table.c
         self._dialect = dialect
         self._kept: OrderedDict[tuple[str, Shape], Statement] = OrderedDict()
+        self._gets: dict[Deleted, Statement] = {}
+
+    def get(self, deleted: Deleted) -> Statement:
+        """The rows of some ids, in no order."""
+        found = self._gets.get(deleted)
+        if found is None:
+            named = self._dialect.in_list(self._c.id, "ids", TYPES["id"])
+            rows = select(*self._of.selected).where(
+                self._c.tenant_id == bindparam("tenant"), named, *self._alive(deleted)
+            )
+            found = self._gets[deleted] = compiled(rows, self._dialect)
+        return found
+
+    def _alive(self, deleted: Deleted) -> list[ColumnElement[bool]]:
+        gone = self._c.deleted_at
+        return [] if deleted == "with" else [gone.is_(None) if deleted == "without" else gone.is_not(None)]
 
     def find(self, shape: Shape) -> Statement:
         """Rows in order, from `offset`, at most `limit`."""
@@ -127,10 +143,7 @@ class Statements:
         return self._dialect.distance(self._c[f"{location}_lat"], self._c[f"{location}_lon"])
 
     def _matching(self, shape: Shape, distance: ColumnElement[float] | None) -> list[ColumnElement[bool]]:
-        where: list[ColumnElement[bool]] = [self._c.tenant_id == bindparam("tenant")]
-        if shape.deleted != "with":
-            gone = self._c.deleted_at
-            where.append(gone.is_(None) if shape.deleted == "without" else gone.is_not(None))
+        where: list[ColumnElement[bool]] = [self._c.tenant_id == bindparam("tenant"), *self._alive(shape.deleted)]
         if shape.where is not None:
             where.append(self._filter(shape.where))
         if shape.search:

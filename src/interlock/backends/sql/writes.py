@@ -119,7 +119,7 @@ class Writer:
         self._dialect = dialect
         self._clock = clock
         self._name = name
-        self._statements = {resource: _TableStatements(of, dialect) for resource, of in schema.entities.items()}
+        self._kept: dict[str, _TableStatements] = {}
         self._verbs = {
             "create": self._create,
             "update": self._update,
@@ -343,7 +343,7 @@ class Writer:
                 taken.accept(before, decided)
                 steps.append(_Step(before, decided))
                 current[record_id] = decided
-        await self._write(session, of, self._statements[request.resource].update, [step.after for step in steps])
+        await self._write(session, of, self._statements(of).update, [step.after for step in steps])
         return outcomes, steps
 
     async def _put(self, session: Session, of: EntityTable, request: Request) -> tuple[list[Outcome], list[_Step]]:
@@ -371,7 +371,7 @@ class Writer:
                 outcomes.append(Outcome(row.id, row))
         await self._insert(session, of, [s.after for s in steps.values() if s.before is None], request.sequence)
         changed = [s.after for s in steps.values() if s.before is not None]
-        await self._write(session, of, self._statements[request.resource].put, changed, request.sequence)
+        await self._write(session, of, self._statements(of).put, changed, request.sequence)
         await self._raise_counter(session, of, tenant, [s.after for s in steps.values()])
         return outcomes, list(steps.values())
 
@@ -385,11 +385,18 @@ class Writer:
 
     # Statements.
 
+    def _statements(self, of: EntityTable) -> _TableStatements:
+        """Compiled on first use: most programs write to few of the tables."""
+        found = self._kept.get(of.entity.resource)
+        if found is None:
+            found = self._kept[of.entity.resource] = _TableStatements(of, self._dialect)
+        return found
+
     async def _lock(
         self, session: Session, of: EntityTable, tenant: str, ids: Sequence[str]
     ) -> list[tuple[int, Record]]:
         given = {"tenant": tenant, "ids": self._dialect.list_value(sorted(set(ids)))}
-        found = await self._fetch(session, self._statements[of.entity.resource].lock, given)
+        found = await self._fetch(session, self._statements(of).lock, given)
         return [(values[0], of.row(values[1:])) for values in found]
 
     async def _look(
@@ -400,14 +407,14 @@ class Writer:
             bind = self._dialect.bind(of.entity.fields[unique.field].kind)
             values = {value for row in rows if (value := of.entity.unique_value(unique, row)) is not None}
             given[f"u_{unique.field}"] = self._dialect.list_value([bind(v) if bind else v for v in values])
-        return _Taken(of, await self._fetch(session, self._statements[of.entity.resource].taken, given))
+        return _Taken(of, await self._fetch(session, self._statements(of).taken, given))
 
     async def _insert(
         self, session: Session, of: EntityTable, rows: Sequence[Record], sequence: int = 0, *, waiting: bool = False
     ) -> None:
         if not rows:
             return
-        statement = self._statements[of.entity.resource]
+        statement = self._statements(of)
         # Only the entries of our own writes wait to be forwarded; what is written to the trail itself is where it belongs.
         extra = (sequence, not waiting) if of is self._schema.audit else (sequence,)
         await self._many(session, statement.insert, statement.written, [(*of.values(row), *extra) for row in rows])
