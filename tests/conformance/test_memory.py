@@ -6,7 +6,14 @@ import pytest
 
 from interlock.backends.memory import MemoryBackend
 from interlock.entities import ENTITIES
-from interlock.testing.conformance import BackendConformance, Subject
+from interlock.testing.conformance import (
+    BackendConformance,
+    ChangesConformance,
+    FilesConformance,
+    ForwardingConformance,
+    ProbesConformance,
+    Subject,
+)
 from interlock.testing.samples import TEST_ENTITIES
 
 
@@ -14,7 +21,13 @@ def memory() -> Subject:
     return Subject(MemoryBackend((*ENTITIES, *TEST_ENTITIES)))
 
 
-class TestMemory(BackendConformance):
+class TestMemory(
+    BackendConformance,
+    ChangesConformance,
+    FilesConformance,
+    ForwardingConformance,
+    ProbesConformance,
+):
     @pytest.fixture
     def subject(self) -> Subject:
         return memory()

@@ -8,7 +8,14 @@ import pytest
 
 from interlock.backends.sql import SqlBackend, migrate
 from interlock.entities import ENTITIES
-from interlock.testing.conformance import BackendConformance, Subject
+from interlock.testing.conformance import (
+    BackendConformance,
+    ChangesConformance,
+    FilesConformance,
+    ForwardingConformance,
+    ProbesConformance,
+    Subject,
+)
 from interlock.testing.samples import TEST_ENTITIES
 from interlock.testing.servers import PostgresServer, ServerMissing
 
@@ -41,7 +48,13 @@ async def shared(server: PostgresServer) -> AsyncIterator[SqlBackend]:
     await backend.aclose()
 
 
-class TestPostgres(BackendConformance):
+class TestPostgres(
+    BackendConformance,
+    ChangesConformance,
+    FilesConformance,
+    ForwardingConformance,
+    ProbesConformance,
+):
     @pytest.fixture
     def subject(self, shared: SqlBackend) -> Subject:
         return Subject(shared)

@@ -9,7 +9,14 @@ import pytest
 
 from interlock.backends.sql import SqlBackend, migrate
 from interlock.entities import ENTITIES
-from interlock.testing.conformance import BackendConformance, Subject
+from interlock.testing.conformance import (
+    BackendConformance,
+    ChangesConformance,
+    FilesConformance,
+    ForwardingConformance,
+    ProbesConformance,
+    Subject,
+)
 from interlock.testing.samples import TEST_ENTITIES
 
 ALL = (*ENTITIES, *TEST_ENTITIES)
@@ -30,7 +37,13 @@ async def shared(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[SqlB
     await backend.aclose()
 
 
-class TestSqlite(BackendConformance):
+class TestSqlite(
+    BackendConformance,
+    ChangesConformance,
+    FilesConformance,
+    ForwardingConformance,
+    ProbesConformance,
+):
     @pytest.fixture
     def subject(self, shared: SqlBackend) -> Subject:
         return Subject(shared)
