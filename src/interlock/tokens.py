@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any, Final, cast, get_args
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -169,7 +169,7 @@ def _identity(claims: Mapping[str, Any]) -> Identity:
     subject, email = claims["sub"], claims.get("email", "")
     if not (isinstance(subject, str) and subject and isinstance(tenant, str) and tenant and role in _ROLES):
         raise Unauthenticated("the token names no user, tenant or role; log in again")
-    return Identity(subject, tenant, role, email if isinstance(email, str) else "")
+    return Identity(subject, tenant, cast("Role", role), email if isinstance(email, str) else "")
 
 
 def _why(error: jwt.PyJWTError) -> str:
