@@ -38,11 +38,11 @@ def json_server_missing() -> str | None:
 
 @asynccontextmanager
 async def json_server(folder: Path, resources: Sequence[str]) -> AsyncIterator[str]:
-    """A json-server of its own with empty collections, as its base URL."""
+    """A json-server of its own with empty collections, kept in its memory, as its base URL."""
     if reason := json_server_missing():
         pytest.skip(reason)
-    database = folder / "db.json"
-    database.write_text(json.dumps({resource: [] for resource in resources}))
+    database = folder / "db.js"
+    database.write_text(f"module.exports = () => ({json.dumps({resource: [] for resource in resources})})")
     port = free_port()
     process = await asyncio.create_subprocess_exec(
         str(BIN),

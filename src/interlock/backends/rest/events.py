@@ -21,6 +21,7 @@ __all__ = ["Event", "events_of", "watched"]
 
 _SILENCE = 90.0
 _ATTEMPTS = 5
+_LASTING = 5.0
 _LONGEST_EVENT = 4 * 1024 * 1024
 
 
@@ -76,12 +77,15 @@ async def events_of(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Event, None]
 async def watched(
     caller: Caller, codec: Codec, api: str, identity: Identity, after: str | None
 ) -> AsyncIterator[Change]:
-    """The changes of one resource. A stream that breaks is resumed after the last change; five failures in a row are `Unavailable`."""
+    """The changes of one resource. A stream that ends or breaks is resumed after the last change; five short ones in a row
+    are `Unavailable`. Where nothing tells how far the last one came, a `resync` says so."""
     resource = codec.entity.resource
     concern = Concern(api, resource, codec)
     url = caller.url(f"{caller.segment(resource)}/changes")
-    failures = 0
+    clock = asyncio.get_running_loop().time
+    failures, connected = 0, False
     while True:
+        began = clock()
         headers = {"Accept": "text/event-stream"}
         if after is not None:
             headers["Last-Event-ID"] = after
@@ -90,18 +94,21 @@ async def watched(
                 caller.stream("GET", url, concern, identity, headers=headers) as reply,
                 aclosing(events_of(_awake(reply, api))) as events,
             ):
+                if connected and after is None:
+                    yield Change(kind="resync", resource=resource)
+                connected = True
                 async for event in events:
                     change = _change(event, codec, concern, reply)
-                    failures, after = 0, change.position
+                    failures, after = 0, change.position or None
                     yield change
-        except (Unavailable, DeadlineExceeded):
-            failures += 1
-            if failures >= _ATTEMPTS:
+            lost = Unavailable(f"{api} keeps closing the stream of changes")
+        except (Unavailable, DeadlineExceeded) as error:
+            if not connected:
                 raise
-        else:
-            failures += 1
-            if failures >= _ATTEMPTS:
-                raise Unavailable(f"{api} keeps closing the stream of changes")
+            lost = Unavailable(error.message)
+        failures = 0 if clock() - began > _LASTING else failures + 1
+        if failures >= _ATTEMPTS:
+            raise lost
         await asyncio.sleep(0.05 * 2**failures)
 
 

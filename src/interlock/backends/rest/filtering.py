@@ -64,6 +64,8 @@ def _any_of(where: Group, api: str) -> Condition:
     return Condition(fields.pop(), "in", tuple(item.value for item in where.items if isinstance(item, Condition)))
 
 
+_NO_TEXT: Final = "\x1f"
+"""What no value is: unequal to it is whatever is not null."""
 _RANGES: Final = frozenset({"lt", "lte", "gt", "gte", "between"})
 
 
@@ -89,7 +91,7 @@ class ParamFilters(msgspec.Struct, frozen=True):
         params: Params = []
         for op, values in self._steps(condition, api):
             name = self.params[op].format(field=field)
-            if name in taken:
+            if name in taken and not (self.repeat and op == "ne"):
                 raise Unsupported(api, f"two conditions `{op}` on {condition.field}")
             params += [(name, text_of(value)) for value in values]
         return params
@@ -104,7 +106,9 @@ class ParamFilters(msgspec.Struct, frozen=True):
         elif op in self.params:
             steps = [(op, (_joined(condition, api),) if several else (value,))]
         elif op in ("in", "nin") and self.repeat:
-            steps = [("eq" if op == "in" else "ne", value)]
+            steps = [("eq" if op == "in" else "ne", value or (_NO_TEXT,))]
+        elif op == "is_null" and not value:
+            steps = [("ne", (_NO_TEXT,))]
         elif op in ("gt", "lt"):
             steps = [(f"{op}e", (value,)), ("ne", (value,))]
         else:
@@ -148,6 +152,8 @@ class ExpressionFilters(msgspec.Struct, frozen=True):
             return [f"{field}{self.signs['gte']}{low}", f"{field}{self.signs['lte']}{high}"]
         if op == "in":
             return [f"{field}{self.signs['eq']}{'|'.join(map(_escaped, value))}"]
+        if op == "nin" and not value:
+            return [f"{field}{self.signs['ne']}null"]
         if op == "nin":
             return [f"{field}{self.signs['ne']}{_escaped(item)}" for item in value]
         if op == "is_null":

@@ -9,7 +9,7 @@ import msgspec
 
 from interlock.backends.rest.caller import Caller
 from interlock.backends.rest.codec import Codec
-from interlock.backends.rest.faults import Concern, fault_of
+from interlock.backends.rest.faults import Concern, error_of, fault_of
 from interlock.backends.rest.filtering import Params
 from interlock.contract import (
     Aggregate,
@@ -56,6 +56,13 @@ class _Groups(msgspec.Struct):
     groups: list[_Group]
 
 
+class _Answer(msgspec.Struct):
+    status: int
+    headers: dict[str, str] = {}
+    body: msgspec.Raw = msgspec.Raw(b"null")
+
+
+_answers = msgspec.json.Decoder(list[_Answer])
 _outcomes = msgspec.json.Decoder(_Outcomes)
 _raw_rows = msgspec.json.Decoder(_Rows)
 _groups = msgspec.json.Decoder(_Groups)
@@ -66,6 +73,10 @@ def _wired(where: Filter, codec: Codec) -> Filter:
     if isinstance(where, Condition):
         return Condition(codec.wire(where.field), where.op, where.value)
     return Group(where.op, tuple(_wired(item, codec) for item in where.items))
+
+
+def _present(**members: str | None) -> dict[str, str]:
+    return {name: value for name, value in members.items() if value is not None}
 
 
 class NativeWire:
@@ -100,8 +111,7 @@ class NativeWire:
         path = self._caller.segment(request.resource)
         url = self._caller.url(path, self._params(query, codec))
         if len(url) > self._caller.settings.dialect.longest_url:
-            body = _encode(dict(self._params(query, codec)))
-            reply = await self._send("POST", self._caller.url(f"{path}/_find"), concern, request, body=body)
+            reply = await self._in_a_body(url, concern, request)
         else:
             reply = await self._send("GET", url, concern, request)
         rows, _ = decoded(codec.rows, reply, concern)
@@ -115,6 +125,19 @@ class NativeWire:
             backend=self._name,
             epoch=request.epoch,
         )
+
+    async def _in_a_body(self, url: str, concern: Concern, request: Request) -> Reply:
+        """The reply to a GET whose URL is too long for some server on the way: as the one member of a batch."""
+        member = {"method": "GET", "path": url.removeprefix(self._caller.url(""))}
+        reply = await self._send("POST", self._caller.url("batch"), concern, request, body=_encode([member]))
+        answers = decoded(_answers.decode, reply, concern)
+        if len(answers) != 1:
+            raise Unavailable(f"{self._name} answered a batch of one with {len(answers)}")
+        headers = {name.lower(): value for name, value in answers[0].headers.items()}
+        inner = Reply(answers[0].status, bytes(answers[0].body), lambda name: headers.get(name.lower()))
+        if inner.status >= 300:
+            raise error_of(inner, self._faults, concern)
+        return inner
 
     def _params(self, query: Query, codec: Codec) -> Params:
         params: Params = [("_limit", str(query.limit))]
@@ -158,13 +181,15 @@ class NativeWire:
         query = request.query or Query()
         aggregate = request.aggregate or Aggregate()
         concern = self._concern(request, codec)
-        asked = {
-            "filter": _wired(query.where, codec) if query.where is not None else None,
-            "search": query.search,
+        asked: dict[str, Any] = {
             "deleted": query.deleted,
-            "groupBy": [{"field": codec.wire(g.field), "bucket": g.bucket} for g in aggregate.group_by],
-            "measures": [{"op": m.op, "field": m.field and codec.wire(m.field)} for m in aggregate.measures],
+            "groupBy": [_present(field=codec.wire(g.field), bucket=g.bucket) for g in aggregate.group_by],
+            "measures": [_present(op=m.op, field=m.field and codec.wire(m.field)) for m in aggregate.measures],
         }
+        if query.where is not None:
+            asked["filter"] = _wired(query.where, codec)
+        if query.search is not None:
+            asked["search"] = query.search
         url = self._caller.url(f"{self._caller.segment(request.resource)}/_aggregate")
         reply = await self._send("POST", url, concern, request, body=_encode(asked))
         answer = decoded(_groups.decode, reply, concern)
@@ -197,7 +222,7 @@ class NativeWire:
             body = codec.encode(request.patch or {}) if request.verb == "update" else None
             path += "/restore" if request.verb == "restore" else ""
         concern = self._concern(request, codec, target, write=True)
-        headers = {"Idempotency-Key": request.operation_id}
+        headers = {"Idempotency-Key": request.operation_id} if request.operation_id else {}
         if request.expected_version is not None:
             headers["If-Match"] = f'"{request.expected_version}"'
         try:

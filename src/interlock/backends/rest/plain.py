@@ -92,7 +92,7 @@ class PlainWire:
         return Response(
             rows=rows,
             total=None if query.count == "none" else total,
-            next_cursor=_cursor(offset + len(rows)) if more and rows else None,
+            next_cursor=_cursor(query, offset + len(rows)) if more and rows else None,
             backend=self._name,
             epoch=request.epoch,
         )
@@ -349,22 +349,28 @@ class PlainWire:
         )
 
 
-def _cursor(offset: int) -> str:
-    """The place after so many rows: APIs that page by number know no better one."""
-    return base64.urlsafe_b64encode(f"offset:{offset}".encode()).rstrip(b"=").decode()
+def _order_of(query: Query) -> str:
+    return ",".join(("-" if sort.descending else "") + sort.field for sort in full_order(query))
+
+
+def _cursor(query: Query, offset: int) -> str:
+    """The place after so many rows of an order: APIs that page by number know no better one."""
+    return base64.urlsafe_b64encode(f"{offset}:{_order_of(query)}".encode()).rstrip(b"=").decode()
 
 
 def _offset_of(query: Query) -> int:
     if query.cursor is None:
         return query.offset
     try:
-        text = base64.urlsafe_b64decode(query.cursor.encode() + b"=" * (-len(query.cursor) % 4)).decode()
-        kind, _, number = text.partition(":")
-        if kind == "offset" and number.isdecimal():
-            return int(number)
+        text = base64.b64decode(query.cursor.encode() + b"=" * (-len(query.cursor) % 4), b"-_", validate=True).decode()
     except (binascii.Error, ValueError) as error:
         raise Invalid({"cursor": "is not a cursor that this service gave; start again without it"}) from error
-    raise Invalid({"cursor": "is not a cursor that this service gave; start again without it"})
+    number, _, order = text.partition(":")
+    if not number.isdecimal():
+        raise Invalid({"cursor": "is not a cursor that this service gave; start again without it"})
+    if order != _order_of(query):
+        raise Invalid({"cursor": "belongs to another order; start again without it"})
+    return int(number)
 
 
 def utcnow() -> datetime:
