@@ -134,6 +134,8 @@ def check_row(entity: Entity[R], values: R | Mapping[str, Any], *, lax: bool = F
     if isinstance(values, Record):
         values = {name: value for name in entity.fields if (value := getattr(values, name)) is not msgspec.UNSET}
         values = {name: value for name, value in values.items() if not _is_default(entity, name, value)}
+    if not lax and (row := _at_once(entity, values)) is not None:
+        return row
     problems: dict[str, str] = {}
     clean: dict[str, Any] = {}
     for name, value in values.items():
@@ -158,6 +160,33 @@ def check_row(entity: Entity[R], values: R | Mapping[str, Any], *, lax: bool = F
         raise Invalid(problems)
     clean["id"] = clean.get("id") or new_id()
     return entity.record(**clean)
+
+
+def _at_once(entity: Entity[R], values: Mapping[str, Any]) -> R | None:
+    """The row by one conversion; None where it is not plainly good, and the fields must be looked at one by one to say why."""
+    wired: dict[str, Any] = {}
+    for name, value in values.items():
+        field = entity.fields.get(name)
+        if field is None or field.server_owned or (field.kind == "date" and isinstance(value, datetime)):
+            return None
+        wired[field.wire] = value
+    named = wired.get("id")
+    if not named:
+        wired["id"] = new_id()
+    elif not (isinstance(named, str) and is_id(named)):
+        return None
+    try:
+        row = msgspec.convert(wired, entity.record)
+        changed = {}
+        for name in values:
+            value = getattr(row, name)
+            # money has bounds that the conversion does not know
+            clean = check_value(entity.fields[name], value) if isinstance(value, Decimal) else _clean(value)
+            if clean is not value:
+                changed[name] = clean
+    except (msgspec.ValidationError, ValueError, OverflowError, RecursionError):
+        return None
+    return msgspec.structs.replace(row, **changed) if changed else row
 
 
 def _is_default(entity: Entity[Any], name: str, value: Any) -> bool:
