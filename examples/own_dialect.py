@@ -69,4 +69,4 @@ async def active_customers(base_url: str, token: str) -> list[str]:
 
 if __name__ == "__main__":
     for name in asyncio.run(active_customers(*sys.argv[1:3])):
-        print(name)  # noqa: T201 - an example for the command line
+        print(name)

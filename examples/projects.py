@@ -79,7 +79,7 @@ async def main() -> None:
         try:
             await projects.update(bridge.id, name="Tunnel")
         except Invalid as error:
-            print(f"late: {late.items[0].name}; then: {error}")  # noqa: T201 - an example shows what it does
+            print(f"late: {late.items[0].name}; then: {error}")
 
 
 if __name__ == "__main__":

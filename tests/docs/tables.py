@@ -105,7 +105,7 @@ def _signature(method: Any) -> str:
     parameters = [each for each in inspect.signature(method).parameters.values() if each.name != "self"]
     shown = []
     for each in parameters:
-        star = {each.VAR_POSITIONAL: "*", each.VAR_KEYWORD: "**"}.get(each.kind, "")
+        star = "*" if each.kind is each.VAR_POSITIONAL else "**" if each.kind is each.VAR_KEYWORD else ""
         optional = "" if each.default is each.empty else "="
         if each.name not in ("operation_id", "expected_version"):
             shown.append(f"{star}{each.name}{optional}")

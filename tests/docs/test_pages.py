@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from tests.docs import tables
-from tests.docs.conftest import Product
 from tests.docs.transcript import ROOT, run, steps
+from tests.running import Product
 
 import interlock
 from interlock import errors

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.docs.conftest import Product
 from tests.docs.transcript import ROOT, run, steps
+from tests.running import Product
 
 README = ROOT / "README.md"
 

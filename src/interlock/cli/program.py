@@ -155,7 +155,7 @@ async def _switch(settings: Settings, output: Output, service: str, backend: str
     if output.json:
         output.data(done)
     else:
-        output.say(f"{service}: {done.get('old')} → {done.get('new')}, epoch {done.get('epoch')}")
+        output.say(f"{service}: {done.get('old')} → {done.get('backend')}, epoch {done.get('epoch')}")
 
 
 def doctor(context: typer.Context) -> None:

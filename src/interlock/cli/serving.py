@@ -75,53 +75,30 @@ async def serve(
 
     `load` reads the configuration again, on SIGHUP and when a file of it changes.
     """
-    from granian.constants import Interfaces
-    from granian.server.embed import Server
-
-    from interlock.gateway import create_app
+    from interlock.gateway.application import create_app
+    from interlock.gateway.server import serving
 
     settings.check()
     claim_port(settings.host, settings.port, variable)
     log_to_stderr(settings)
-    app = await App.open(settings)
-    server = Server(
-        create_app(app),
-        address=settings.host,
-        port=settings.port,
-        interface=Interfaces.ASGI,
-        websockets=False,
-        log_enabled=False,
-    )
-    watch = ConfigWatch(app, load)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    reloads: set[asyncio.Task[object]] = set()
-
-    def reload() -> None:
-        task: asyncio.Task[object] = loop.create_task(watch.reload())
-        reloads.add(task)
-        task.add_done_callback(reloads.discard)
-
-    loop.add_signal_handler(signal.SIGHUP, reload)
-    serving = loop.create_task(server.serve())
-    following = [loop.create_task(watch.follow())]
-    if child:
-        following.append(loop.create_task(_stdin_ended(stop)))
-    else:
-        remember(settings.home, Running(os.getpid(), reach(settings.host, settings.port)))
-        output.say(f"serving on {reach(settings.host, settings.port)}, Ctrl-C stops it")
+    app = await App.open(settings)
+    watch = ConfigWatch(app, load)
+    loop.add_signal_handler(signal.SIGHUP, watch.ask)
+    tasks = [loop.create_task(watch.follow())]
     try:
-        await asyncio.wait([serving, loop.create_task(stop.wait())], return_when=asyncio.FIRST_COMPLETED)
-        if serving.done():
-            serving.result()
+        async with serving(create_app(app), settings.host, settings.port):
+            if child:
+                tasks.append(loop.create_task(_stdin_ended(stop)))
+            else:
+                remember(settings.home, Running(os.getpid(), reach(settings.host, settings.port)))
+                output.say(f"serving on {reach(settings.host, settings.port)}, Ctrl-C stops it")
+            await stop.wait()
     finally:
-        for task in following:
-            task.cancel()
-        server.stop()  # type: ignore[no-untyped-call]  # granian's
-        _, late = await asyncio.wait([serving], timeout=GRACE)
-        for task in late:
+        for task in tasks:
             task.cancel()
         await app.aclose()
         if not child:

@@ -116,10 +116,13 @@ async def export_file(
         nonlocal rows
         rows = step.rows
 
+    service: Any = crm.of(resource)
+    own = getattr(service, "export", None)
+    chunks = own(chosen, progress=count, **options) if own else export_rows(service, chosen, progress=count, **options)
     part = path.with_name(f".{path.name}.part")
     try:
         with part.open("wb") as file:
-            async for chunk in export_rows(crm.of(resource), chosen, progress=count, **options):
+            async for chunk in chunks:
                 file.write(chunk)
         part.replace(path)
     finally:

@@ -33,28 +33,34 @@ class ConfigWatch:
         self._load = load
         self._files = tuple(files)
         self._seen = self._stamps()
-        self._reading = asyncio.Lock()
+        self._asked = asyncio.Event()
 
     async def follow(self, every: float = 0.5) -> None:
-        """Look at the files every so often, for ever."""
+        """Look at the files every so often, and at once where `ask` says so, for ever."""
         while True:
-            await asyncio.sleep(every)
-            found = self._stamps()
-            if found != self._seen:
-                self._seen = found
-                await self.reload()
+            try:
+                await asyncio.wait_for(self._asked.wait(), every)
+            except TimeoutError:
+                if self._stamps() == self._seen:
+                    continue
+            self._asked.clear()
+            self._seen = self._stamps()
+            await self.reload()
+
+    def ask(self) -> None:
+        """Have the configuration read again soon, whether or not a file has changed."""
+        self._asked.set()
 
     async def reload(self) -> tuple[Switch, ...]:
         """Take over what the configuration says now. A bad one changes nothing, and every problem of it is logged."""
-        async with self._reading:
-            try:
-                return await self._take_over()
-            except Misconfigured as error:
-                for problem in error.problems:
-                    _log.error("configuration refused, nothing changed", problem=problem)
-            except InterlockError as error:
-                _log.error("configuration refused, nothing changed", problem=error.message)
-            return ()
+        try:
+            return await self._take_over()
+        except Misconfigured as error:
+            for problem in error.problems:
+                _log.error("configuration refused, nothing changed", problem=problem)
+        except InterlockError as error:
+            _log.error("configuration refused, nothing changed", problem=error.message)
+        return ()
 
     async def _take_over(self) -> tuple[Switch, ...]:
         new = self._load()

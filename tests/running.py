@@ -1,0 +1,93 @@
+"""The product as its own processes, in a folder and on free ports: for the tests of the command line and of the documentation."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["Product", "command", "free_ports", "started"]
+
+
+@dataclass
+class Product:
+    """A product that runs: `ports` are the usual ones and those that it has here."""
+
+    folder: Path
+    env: Mapping[str, str]
+    ports: Mapping[str, str]
+    process: subprocess.Popen[str]
+    ready: Mapping[str, Any]
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command beside it."""
+        return command(self.folder, *words, env=self.env)
+
+    def json(self, *words: str) -> Any:
+        """What a command answers in JSON."""
+        done = self.run("--json", *words)
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that nothing listens on now."""
+    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [each.getsockname()[1] for each in held]
+    for each in held:
+        each.close()
+    return ports
+
+
+def command(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "interlock", *words],
+        cwd=folder,
+        env={**os.environ, "COLUMNS": "160", "NO_COLOR": "1", **(env or {})},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@contextmanager
+def started(folder: Path, **settings: str) -> Iterator[Product]:
+    """`interlock up`, ready, and stopped by SIGTERM at the end unless it has ended already."""
+    port, api_port = free_ports(2)
+    env = {
+        "INTERLOCK_PORT": str(port),
+        "INTERLOCK_API_PORT": str(api_port),
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "COLUMNS": "160",
+        "NO_COLOR": "1",
+        **settings,
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "interlock", "--json", "up"],
+        cwd=folder,
+        env={**os.environ, **env},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    assert process.stdout is not None
+    try:
+        ready = process.stdout.readline()
+        assert '"ready"' in ready, ready + process.stdout.read()
+        yield Product(folder, env, {"8000": str(port), "5137": str(api_port)}, process, json.loads(ready))
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        process.wait(30)
+        process.stdout.close()
