@@ -304,7 +304,7 @@ class App:
         backend = MemoryBackend(tuple(self.entities.values()), name="mock", clock=self.clock)
         mount = Mount("mock", backend, self._accounts(backend), keep=True)
         if self.settings.seed_demo:
-            await seed_demo(backend, size=self.settings.seed_size)
+            await seed_demo(backend, size=self.settings.seed_size, seed=self.settings.seed)
         return mount
 
     async def _build_sql(self) -> Mount:
@@ -313,11 +313,9 @@ class App:
         settings = self.settings
         if settings.database_url is None:
             settings.home.mkdir(parents=True, exist_ok=True)
-            await migrate(settings.sql_url)
+            await migrate(settings.sql_url, tuple(self.entities.values()))
         backend = SqlBackend(settings.sql_url, tuple(self.entities.values()), name="sql")
         await backend.open()
-        if self._own:
-            await backend.create_missing_tables()
         return Mount("sql", backend, self._accounts(backend))
 
     async def _build_real(self) -> Mount:
@@ -333,13 +331,21 @@ class App:
             engine=settings.http_engine,
         )
         tokens = self._tokens.setdefault("real", _Tokens(self.issuer, settings.token_ttl))
-        backend = RestBackend(rest, tuple(self.entities.values()), tokens=tokens, name="real")
+        backend = rest_backend(rest, tuple(self.entities.values()), tokens=tokens, name="real")
         return Mount("real", backend)
 
     def _accounts(self, backend: Any) -> Mapping[type[Any], Any]:
-        from interlock.accounts import Accounts
+        from interlock.accounts import Accounts, FileOutbox
 
-        accounts = Accounts(backend, self.issuer, clock=self.clock)
+        settings = self.settings
+        accounts = Accounts(
+            backend,
+            self.issuer,
+            clock=self.clock,
+            messenger=FileOutbox(settings.home / "outbox"),
+            ttl=settings.token_ttl,
+            refresh_ttl=settings.refresh_ttl,
+        )
         return {Authenticates: accounts, RecoversAccounts: accounts}
 
     def _audit_sources(self) -> tuple[tuple[str, ForwardsAudit], ...]:

@@ -1,0 +1,175 @@
+"""Switching a service while it is used: nothing is lost, nothing is mixed, nothing is left open."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from granian.constants import Interfaces
+from granian.server.embed import Server
+
+from interlock.app import App
+from interlock.contract import Identity
+from interlock.errors import Invalid, Unavailable
+from interlock.gateway import create_app
+from interlock.settings import Settings
+from interlock.testing.ports import free_port
+
+pytestmark = pytest.mark.anyio
+
+SWITCHES = 1_000
+CALLERS = 50
+TENANT = "01900000-0000-7000-8000-0000000000aa"
+ADMIN = Identity("01900000-0000-7000-8000-0000000000ab", TENANT, "admin")
+
+
+@pytest.fixture
+async def real_api(tmp_path: Path) -> AsyncIterator[str]:
+    """The gateway over sql on SQLite, over real HTTP, trusting the same keys."""
+    app = await App.open(Settings(mode="sql", home=tmp_path, seed_size=0, environment="production", rate_limit=0))
+    port = free_port()
+    server = Server(
+        create_app(app), address="127.0.0.1", port=port, interface=Interfaces.ASGI, log_enabled=False, websockets=False
+    )
+    serving = asyncio.ensure_future(server.serve())
+    try:
+        yield f"http://127.0.0.1:{port}/api/v1"
+    finally:
+        server.stop()
+        await serving
+        await app.aclose()
+
+
+@pytest.fixture
+async def app(tmp_path: Path, real_api: str) -> AsyncIterator[App]:
+    settings = Settings(home=tmp_path, seed_size=0, api_base_url=real_api, environment="production")
+    app = await App.open(settings)
+    try:
+        yield app
+    finally:
+        await app.aclose()
+
+
+class Ledger:
+    """What was acknowledged, by the backend that acknowledged it."""
+
+    def __init__(self) -> None:
+        self.rows: dict[str, dict[str, str]] = {"mock": {}, "real": {}}
+        self.calls: Counter[str] = Counter()
+
+
+async def test_a_thousand_switches_under_fifty_callers_lose_no_call_and_mix_no_answers(app: App) -> None:
+    ledger = Ledger()
+    turning = asyncio.Event()
+    over = asyncio.Event()
+
+    async def write(name: str) -> None:
+        crm = app.services(ADMIN)
+        turn = 0
+        while not over.is_set():
+            turn += 1
+            company = f"{name}-{turn}"
+            (outcome,) = await crm.customers.bulk_create([{"company_name": company}])
+            assert outcome.error is None
+            ledger.calls["written"] += 1
+            turning.set()
+
+    async def read() -> None:
+        crm = app.services(ADMIN)
+        while not over.is_set():
+            page = await crm.customers.list(limit=5, sort="id")
+            assert page.backend in ("mock", "real")
+            epochs.setdefault(page.epoch, page.backend)
+            assert epochs[page.epoch] == page.backend, "one epoch answered from two backends"
+            ledger.calls["read"] += 1
+
+    epochs: dict[int, str] = {app.router.route("customers").epoch: "mock"}
+    draw = random.Random(7)
+    callers = [asyncio.ensure_future(write(f"w{n}") if n % 2 else read()) for n in range(CALLERS)]
+    await turning.wait()
+    for _ in range(SWITCHES // 2):
+        for target in ("real", "mock"):
+            done = await app.switch("customers", target, ADMIN)
+            assert done.new == target
+            epochs[done.epoch] = target
+            for _ in range(draw.randrange(4)):
+                await asyncio.sleep(0)
+    over.set()
+    await asyncio.gather(*callers)
+
+    held = {}
+    for name in ("mock", "real"):
+        await app.switch("customers", name, ADMIN)
+        held[name] = [row.company_name async for row in app.services(ADMIN).customers.iterate()]
+    everything = held["mock"] + held["real"]
+    assert len(everything) == ledger.calls["written"], "an acknowledged write is missing, or one was made twice"
+    assert len(set(everything)) == len(everything)
+    assert held["mock"], "nothing was ever written to the mock"
+    assert held["real"], "nothing was ever written to the real API"
+    assert ledger.calls["read"] > CALLERS
+
+
+async def test_each_switch_has_an_epoch_an_audit_entry_and_an_event(app: App) -> None:
+    heard = []
+    app.switches.append(heard.append)
+    before = app.router.route("customers").epoch
+    first = await app.switch("customers", "real", ADMIN)
+    second = await app.switch("customers", "mock", ADMIN)
+    assert before < first.epoch < second.epoch
+    assert [(s.old, s.new) for s in heard] == [("mock", "real"), ("real", "mock")]
+    entries = (await app.services(ADMIN).audit.list(action="switch", sort="epoch")).items
+    assert [(e.target, e.after) for e in entries] == [
+        ("customers", '{"backend":"real"}'),
+        ("customers", '{"backend":"mock"}'),
+    ]
+
+
+async def test_a_call_in_flight_finishes_on_the_backend_where_it_began(app: App) -> None:
+    route = app.router.route("customers")
+    with route.held():
+        await app.switch("customers", "real", ADMIN)
+        assert app.router.route("customers").backend_name == "real"
+        waiting = asyncio.ensure_future(route.drained())
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    await waiting
+
+
+async def test_a_switch_to_a_dead_backend_changes_nothing(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, seed_size=0, api_base_url=f"http://127.0.0.1:{free_port()}/api/v1")
+    app = await App.open(settings)
+    try:
+        before = app.router.route("customers")
+        with pytest.raises(Unavailable, match="nothing was switched"):
+            await app.switch("customers", "real", ADMIN)
+        assert app.router.route("customers") is before
+    finally:
+        await app.aclose()
+
+
+async def test_an_unknown_service_is_named_with_a_suggestion(app: App) -> None:
+    with pytest.raises(Invalid, match="did you mean 'customers'"):
+        await app.switch("custmers", "real", ADMIN)
+
+
+async def test_a_watcher_goes_on_at_the_new_backend_after_a_resync(app: App) -> None:
+    crm = app.services(ADMIN)
+    stream = crm.customers.changes()
+    step = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    await crm.customers.create(company_name="On the mock")
+    assert (await step).row.company_name == "On the mock"
+    step = asyncio.ensure_future(anext(stream))
+    await asyncio.sleep(0)
+    await app.switch("customers", "sql", ADMIN)
+    assert (await step).kind == "resync"
+    step = asyncio.ensure_future(anext(stream))
+    while not step.done():
+        await crm.customers.create(company_name="On sql")
+        await asyncio.sleep(0)
+    assert (await step).row.company_name == "On sql"
+    await stream.aclose()
