@@ -44,6 +44,7 @@ from interlock.testing.conformance.files import FilesConformance, SignedUrlsConf
 from interlock.testing.conformance.filters import FiltersSuite  # noqa: E402 - the same
 from interlock.testing.conformance.geo import GeoSuite  # noqa: E402 - the same
 from interlock.testing.conformance.instances import InstancesSuite  # noqa: E402 - the same
+from interlock.testing.conformance.native import Connect, NativeErrorConformance  # noqa: E402 - the same
 from interlock.testing.conformance.operations import OperationsSuite  # noqa: E402 - the same
 from interlock.testing.conformance.paging import PagingSuite  # noqa: E402 - the same
 from interlock.testing.conformance.probing import ForwardingConformance, ProbesConformance  # noqa: E402 - the same
@@ -65,10 +66,12 @@ __all__ = [
     "BackendConformance",
     "Caller",
     "ChangesConformance",
+    "Connect",
     "FilesConformance",
     "ForwardingConformance",
     "Gap",
     "Login",
+    "NativeErrorConformance",
     "ProbesConformance",
     "SignedUrlsConformance",
     "Subject",
