@@ -319,7 +319,7 @@ class App:
         return Mount("sql", backend, self._accounts(backend))
 
     async def _build_real(self) -> Mount:
-        from interlock.backends.rest import RestBackend, RestSettings, dialect_named
+        from interlock.backends.rest import RestSettings, dialect_named, rest_backend
 
         settings = self.settings
         if settings.api_base_url is None:
