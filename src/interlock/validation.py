@@ -7,6 +7,7 @@ surrogates, finite numbers, times in UTC, known fields with operators that they 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, date, datetime
@@ -94,7 +95,7 @@ def check_value(field: Field, value: Any, *, lax: bool = False) -> Any:
     """The value in the field's type. `lax` also reads numbers and booleans from text. Raises ValueError with the mend."""
     if isinstance(value, list):
         value = tuple(value)
-    if isinstance(value, (Decimal, float)) and field.kind in {"int", "decimal"} and value != value:
+    if field.kind in {"int", "decimal"} and not _finite(value):
         raise ValueError("is not a finite number")
     if isinstance(value, datetime) and field.kind == "date":
         raise ValueError("is a time; give a date")
@@ -104,9 +105,14 @@ def check_value(field: Field, value: Any, *, lax: bool = False) -> Any:
         raise ValueError(_mend(field, str(error))) from error
     except UnicodeEncodeError as error:
         raise ValueError("has a lone surrogate; remove it") from error
-    if isinstance(converted, Decimal) and (least := _least(field.python)) is not None and converted < least:
+    clean = _clean(converted)
+    if isinstance(clean, Decimal) and (least := _least(field.python)) is not None and clean < least:
         raise ValueError(f"is less than {least}")
-    return _clean(converted)
+    return clean
+
+
+def _finite(value: Any) -> bool:
+    return value.is_finite() if isinstance(value, Decimal) else not isinstance(value, float) or math.isfinite(value)
 
 
 def _least(annotation: Any) -> int | None:

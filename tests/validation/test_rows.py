@@ -32,7 +32,7 @@ values = st.one_of(
     st.sampled_from(
         [
             "a\0b", "\ud800", "x" * 201, ID, "low", "a@b.c", "EUR", "2026-01-31", "2026-01-31T00:00:00Z", "0001-01-01T00:00:00+14:00", "-1",
-            Decimal(-1), Decimal("0.00001"), Decimal(10) ** 13, float("nan"), 2**53, Point(1, 2), Point(91, 0), {"lat": 1, "lon": 2},
+            Decimal(-1), Decimal("0.00001"), Decimal(10) ** 13, Decimal("sNaN"), Decimal("Infinity"), Decimal("1e9999"), "NaN", "sNaN", float("nan"), 2**53, Point(1, 2), Point(91, 0), {"lat": 1, "lon": 2},
             Detail("n", (1,)), {"note": "n"}, date(2026, 1, 31), datetime(2026, 1, 31, tzinfo=UTC), ("a", "a\0"), [], "",
         ]
     ),
