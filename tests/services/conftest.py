@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,9 +19,15 @@ def clock() -> Clock:
     return Clock()
 
 
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where an empty database with this version's tables is, once the first test has made it; to copy."""
+    return tmp_path_factory.mktemp("database") / "empty.db"
+
+
 @pytest.fixture(params=["memory", "sqlite"])
 async def world(
-    request: pytest.FixtureRequest, clock: Clock, tmp_path: Path, anyio_backend: str
+    request: pytest.FixtureRequest, clock: Clock, empty: Path, tmp_path: Path, anyio_backend: str
 ) -> AsyncIterator[World]:
     if request.param == "memory":
         world = World(MemoryBackend(ENTITIES, clock=clock), clock)
@@ -29,8 +36,11 @@ async def world(
         return
     from interlock.backends.sql import SqlBackend, migrate
 
-    url = f"sqlite+aiosqlite:///{tmp_path / 'test.db'}"
-    await migrate(url)
+    path = tmp_path / "test.db"
+    if not empty.exists():  # noqa: ASYNC240 - a test may wait for a local file
+        await migrate(f"sqlite+aiosqlite:///{empty}")
+    shutil.copy(empty, path)
+    url = f"sqlite+aiosqlite:///{path}"
     backend = SqlBackend(url, ENTITIES, clock=clock)
     await backend.open()
     try:

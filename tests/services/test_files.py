@@ -217,3 +217,26 @@ async def test_other_tenants_have_other_files(world: World) -> None:
         await foreign.download(file.id)
     await foreign.write_content(file.id, b"other")
     assert await (await world.agent.files.download(file.id)).read() == b"secret"
+
+
+async def test_a_repeated_upload_stores_nothing(world: World) -> None:
+    first = await world.agent.files.upload("a", b"first", operation_id="up-1")
+    assert await world.agent.files.upload("a", b"other bytes", operation_id="up-1") == first
+    assert await (await world.agent.files.download(first.id)).read() == b"first"
+    for name, sha256 in (("b", None), ("a", "0" * 64)):
+        with pytest.raises(Invalid, match="operation_id"):
+            await world.agent.files.upload(name, b"first", sha256=sha256, operation_id="up-1")
+
+
+async def test_a_record_that_may_be_there_keeps_its_bytes(memory: World) -> None:
+    class Vanishing(Lying):
+        async def handle(self, request: Request) -> Response:
+            await super().handle(request)
+            raise Unavailable("the answer was lost")
+
+    memory.serve(Vanishing(memory.backend), "vanishing", "files")
+    with pytest.raises(Unavailable):
+        await memory.agent.files.upload("a", b"x")
+    memory.serve(memory.backend, "test", "files")
+    (file,) = await memory.agent.files.list()
+    assert await (await memory.agent.files.download(file.id)).read() == b"x"

@@ -12,6 +12,8 @@ from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
 
+from msgspec.structs import replace
+
 from interlock.abilities import Session, Subscribes
 from interlock.contract import (
     DEFAULT_LIMIT,
@@ -39,7 +41,7 @@ from interlock.contract import (
 )
 from interlock.entity import Entity
 from interlock.errors import Duplicate, InterlockError, Invalid, NotFound
-from interlock.identifiers import new_id
+from interlock.identifiers import derived_id, new_id
 from interlock.router import Route
 from interlock.services.policy import check
 from interlock.validation import check_aggregate, check_patch, check_query, check_row
@@ -258,7 +260,8 @@ class EntityService(Generic[R]):
         The same `operation_id` again answers the first outcome and writes nothing.
         """
         identity = self._allowed("create")
-        row = check_row(self.entity, values if values is not None and not fields else {**_mapping(values), **fields})
+        given = values if values is not None and not fields else {**_mapping(values), **fields}
+        row = check_row(self.entity, self._identified(given, operation_id, 0))
         (row,) = await self._check_create((row,))
         problems = await self._missing_references(identity, (row,))
         if problems:
@@ -271,7 +274,8 @@ class EntityService(Generic[R]):
     ) -> tuple[Outcome, ...]:
         """One outcome per row, in order; a bad row fails alone."""
         identity = self._allowed("bulk_create")
-        outcomes, good = await self._admit(identity, rows)
+        named = (self._identified(row, operation_id, place) for place, row in enumerate(rows))
+        outcomes, good = await self._admit(identity, named)
         if good:
             ready = await self._before_create(tuple(good.values()))
             answer = await self._write("create", identity, operation_id, rows=ready)
@@ -449,6 +453,16 @@ class EntityService(Generic[R]):
 
     async def _write(self, verb: Verb, identity: Identity, operation_id: str | None, **parts: Any) -> Response:
         return await self._send(verb, identity, operation_id=operation_id or new_id(), **parts)
+
+    def _identified(self, values: R | Mapping[str, Any], operation_id: str | None, place: int) -> R | Mapping[str, Any]:
+        """With an operation id, a row without an id gets the one that follows from it: the same call makes the same row."""
+        if operation_id is None:
+            return values
+        if isinstance(values, Record):
+            return values if values.id else replace(values, id=derived_id(operation_id, self.entity.resource, place))
+        if not isinstance(values, Mapping) or values.get("id"):
+            return values
+        return {**values, "id": derived_id(operation_id, self.entity.resource, place)}
 
     def _one(self, answer: Response) -> R:
         (outcome,) = answer.outcomes

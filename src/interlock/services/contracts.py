@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import date, timedelta
 from decimal import Decimal
 from types import MappingProxyType
@@ -12,11 +12,13 @@ import msgspec
 
 from interlock.contract import DEFAULT_LIMIT, Page
 from interlock.entities.contract import CONTRACTS, Contract
-from interlock.errors import Invalid
+from interlock.errors import Conflict, Invalid, NotFound
 from interlock.services.base import Context
 from interlock.services.rules import RuledService, Transitions, add_months, retrying
 
 __all__ = ["TRANSITIONS", "Contracts"]
+
+Change = Callable[[Contract], Awaitable[Mapping[str, Any]]]
 
 TRANSITIONS: Final = Transitions(
     "status",
@@ -72,8 +74,6 @@ class Contracts(RuledService[Contract]):
         """
         if not 1 <= months <= 1200:
             raise Invalid({"months": f"is {months}; give 1 to 1200"})
-        if operation_id is not None and await self._accepted(self._allowed("update"), operation_id, id, {}):
-            return await self.get(id, deleted="with")
 
         async def renewed(contract: Contract) -> Mapping[str, Any]:
             _check_renewable(contract)
@@ -85,18 +85,25 @@ class Contracts(RuledService[Contract]):
                 )
             return {"status": "active", "end_date": end, **({} if value is None else {"value": value})}
 
-        return await retrying(self, id, renewed, operation_id)
+        return await self._once(id, renewed, operation_id)
 
     async def terminate(self, id: str, *, on: date | None = None, operation_id: str | None = None) -> Contract:
         """End the contract on a day, today by default; one that would start later ends on its first day."""
-        if operation_id is not None and await self._accepted(self._allowed("update"), operation_id, id, {}):
-            return await self.get(id, deleted="with")
 
         async def ended(contract: Contract) -> Mapping[str, Any]:
             end = on or max(self.context.now().date(), contract.start_date or date.min)
             return {"status": "terminated", "end_date": end}
 
-        return await retrying(self, id, ended, operation_id)
+        return await self._once(id, ended, operation_id)
+
+    async def _once(self, id: str, change: Change, operation_id: str | None) -> Contract:
+        """The change, or, where the operation was accepted before, the contract as it is: a second run would go on from there."""
+        try:
+            return await retrying(self, id, change, operation_id)
+        except (Invalid, NotFound, Conflict) as error:
+            if operation_id is None:
+                raise
+            return await self._replayed(error, self._allowed("update"), operation_id, id, {})
 
     # -- rules ----------------------------------------------------------------------------------------------------
 

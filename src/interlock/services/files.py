@@ -13,8 +13,8 @@ import msgspec
 
 from interlock.abilities import BlobInfo, SignsUrls, StoresFiles
 from interlock.entities.file import FILES, File
-from interlock.errors import Invalid, NotFound, Unavailable
-from interlock.identifiers import is_id
+from interlock.errors import Duplicate, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable, Unsupported
+from interlock.identifiers import derived_id, is_id
 from interlock.services.base import Context
 from interlock.services.rules import RuledService
 from interlock.validation import check_row
@@ -91,20 +91,25 @@ class Files(RuledService[File]):
         """Store a file, streamed; `owner` is the resource and id of the record that it belongs to.
 
         Raises `Invalid` for a bad name, a file beyond `MAX_FILE`, or bytes that are not those of `sha256`; `Unavailable` where the
-        backend stored something else. Then nothing is left.
+        backend stored something else. Then nothing is left. The same `operation_id` again answers the file and reads no chunk.
         """
         identity = self._allowed("create")
         resource, record = owner or (None, None)
-        row = check_row(
-            FILES, {"name": name, "content_type": content_type, "owner_resource": resource, "owner_id": record}
-        )
+        values = {"name": name, "content_type": content_type, "owner_resource": resource, "owner_id": record}
+        if operation_id is not None:
+            made = derived_id(operation_id, FILES.resource)
+            for file in await self.get_many((made,), deleted="with"):
+                return _replayed(file, name, sha256)
+            values["id"] = made
+        row = check_row(FILES, values)
         (row,) = await self._check_create((row,))
         store = self.context.route("files").ability(StoresFiles)
+        stored = await self._store(row.id, chunks, sha256)
+        row = msgspec.structs.replace(row, size=stored.size, sha256=stored.sha256)
         try:
-            stored = await self._store(row.id, chunks, sha256)
-            row = msgspec.structs.replace(row, size=stored.size, sha256=stored.sha256)
             return self._one(await self._write("create", identity, operation_id, rows=(row,)))
-        except BaseException:
+        except (Invalid, Unauthenticated, Forbidden, Duplicate, Unsupported):
+            # Refused for certain. After any other error the record may be there, and must have its bytes.
             await store.delete_blob(identity, row.id)
             raise
 
@@ -232,6 +237,13 @@ class _Sent:
             raise Invalid({"size": f"the file is larger than {MAX_FILE} bytes"})
         self._digest.update(chunk)
         return chunk
+
+
+def _replayed(file: File, name: str, sha256: str | None) -> File:
+    """The file that this upload made before. Raises `Invalid` where it is not the same upload."""
+    if file.name != name or (sha256 is not None and sha256.lower() != file.sha256):
+        raise Invalid({"operation_id": "was used for another request; mint a new one"})
+    return file
 
 
 def _check_name(name: str) -> None:

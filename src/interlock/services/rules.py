@@ -12,8 +12,9 @@ import msgspec
 
 from interlock.contract import Condition, Group, Identity, Outcome, Query, Record, Request, Response
 from interlock.entities.audit import AuditEntry
+from interlock.entity import Entity
 from interlock.errors import Conflict, Forbidden, Invalid, NotFound, Unauthenticated, Unsupported
-from interlock.identifiers import new_id
+from interlock.identifiers import derived_id, new_id
 from interlock.services.base import EntityService
 from interlock.services.policy import check
 from interlock.validation import check_patch
@@ -24,6 +25,10 @@ R = TypeVar("R", bound=Record)
 
 ATTEMPTS: Final = 8
 """How often a ruled update is judged anew after somebody else wrote in between."""
+
+
+_JUDGED: Final = (Invalid, Forbidden, NotFound, Conflict)
+"""What an operation may meet that was accepted before and comes again."""
 
 
 class Transitions(msgspec.Struct, frozen=True):
@@ -79,24 +84,45 @@ class RuledService(EntityService[R]):
             operation = operation_id and (operation_id if len(ids) == 1 else f"{operation_id}/{item}")
             try:
                 outcomes.append(await self._judged(identity, item, patch, expected_version, operation))
-            except (Invalid, Forbidden) as error:
+            except _JUDGED as error:
                 outcomes.append(Outcome(item, error=error))
         return Response(outcomes=tuple(outcomes))
+
+    async def create(
+        self, values: R | Mapping[str, Any] | None = None, /, *, operation_id: str | None = None, **fields: Any
+    ) -> R:
+        """A new record, from a Struct, a mapping, or keywords. Raises `Invalid`, `Duplicate`.
+
+        The same `operation_id` again answers the record and writes nothing, also where the rules would judge differently by now.
+        """
+        try:
+            return await super().create(values, operation_id=operation_id, **fields)
+        except _JUDGED as error:
+            if operation_id is None:
+                raise
+            given = {**(_as_mapping(self.entity, values)), **fields}
+            made = given.pop("id", None) or derived_id(operation_id, self.entity.resource)
+            patch = check_patch(self.entity, given)
+            return await self._replayed(error, self._allowed("create"), operation_id, made, patch)
 
     async def _judged(
         self, identity: Identity, id: str, patch: Mapping[str, Any], expected: int | None, operation_id: str | None
     ) -> Outcome:
         """One record's update. With an operation id that was accepted before, the record as it is, and nothing is written."""
-        base = operation_id or new_id()
-        if operation_id is not None and await self._accepted(identity, operation_id, id, patch):
-            return Outcome(id, row=await self.get(id, deleted="with"))
+        try:
+            return await self._judge(identity, id, patch, expected, operation_id or new_id())
+        except _JUDGED as error:
+            if operation_id is not None:
+                return Outcome(id, row=await self._replayed(error, identity, operation_id, id, patch))
+            return Outcome(id, error=error)
+
+    async def _judge(
+        self, identity: Identity, id: str, patch: Mapping[str, Any], expected: int | None, base: str
+    ) -> Outcome:
         for attempt in range(ATTEMPTS):
-            try:
-                current = await self.get(id)
-            except NotFound as error:
-                return Outcome(id, error=error)
+            current = await self.get(id)
             if expected is not None and current.version != expected:
-                return Outcome(id, error=Conflict(self.entity.resource, id, expected, current))
+                raise Conflict(self.entity.resource, id, expected, current)
             ruled = MappingProxyType(dict(await self._rule(current, patch)))
             answer = await self._write(
                 "update",
@@ -108,14 +134,25 @@ class RuledService(EntityService[R]):
             )
             outcome = answer.outcomes[0]
             if not isinstance(outcome.error, Conflict) or expected is not None:
-                return outcome
+                break
         return outcome
 
+    async def _replayed(
+        self, error: Exception, identity: Identity, operation_id: str, id: str, patch: Mapping[str, Any]
+    ) -> R:
+        """The record, if the operation was accepted before; else raises the error.
+
+        A replay is judged by a record that the first run has changed, so it may be refused where that was accepted.
+        """
+        if not await self._accepted(identity, operation_id, id, patch):
+            raise error
+        return await self.get(id, deleted="with")
+
     async def _accepted(self, identity: Identity, operation_id: str, id: str, patch: Mapping[str, Any]) -> bool:
-        """True where this update was accepted before: a replay would be judged by a record that the first run has changed.
+        """True where this write was accepted before.
 
         The audit entry of the accepted write stands in the same backend, from the same transaction. Raises `Invalid` where the
-        operation id belongs to another update of the record.
+        operation id belongs to another write of the record.
         """
         used = tuple(_operation(operation_id, attempt) for attempt in range(ATTEMPTS))
         where = Group("and", (Condition("operation_id", "in", used), Condition("record_id", "eq", id)))
@@ -134,9 +171,17 @@ class RuledService(EntityService[R]):
     def _same_request(self, entry: AuditEntry, patch: Mapping[str, Any]) -> None:
         written = msgspec.json.decode(entry.after)
         for name, value in patch.items():
-            wire = self.entity.fields[name].wire
-            if wire in written and written[wire] != msgspec.to_builtins(value):
+            field = self.entity.fields[name]
+            if field.wire in written and msgspec.convert(written[field.wire], field.python, strict=False) != value:
                 raise Invalid({"operation_id": "was used for another request; mint a new one"})
+
+
+def _as_mapping(entity: Entity[Any], values: Record | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    if isinstance(values, Record):
+        defaults = {field.name: field.default for field in msgspec.structs.fields(values)}
+        given = {name: getattr(values, name) for name in entity.writable}
+        return {name: value for name, value in given.items() if value != defaults[name]}
+    return values or {}
 
 
 def _operation(base: str, attempt: int) -> str:
