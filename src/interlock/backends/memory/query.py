@@ -51,12 +51,26 @@ def find(table: Table, query: Query) -> Response:
     if order == DEFAULT_ORDER:
         keys = table.newest_keys()
         start = 0 if query.cursor is None else _seek_newest(table, query.cursor)
+        if _everything(table, query, selective):
+            start += query.offset
+            page = tuple([table.rows[key] for _, key in keys[start : start + query.limit + 1]])
+            return _paged(query, order, page, total)
         ordered: Iterable[Record] = (table.rows[key] for _, key in islice(keys, start, None))
     else:
         rows = table.ordered(order)
         start = 0 if query.cursor is None else _seek(table, order, query.cursor, rows)
+        if _everything(table, query, selective):
+            start += query.offset
+            return _paged(query, order, tuple(rows[start : start + query.limit + 1]), total)
         ordered = islice(rows, start, None)
     return _page(query, order, matching(table, query, ordered), total)
+
+
+def _everything(table: Table, query: Query, selective: bool) -> bool:
+    """True where every row matches: then a page is a slice, and no row before it is looked at."""
+    if selective or query.deleted == "only":
+        return False
+    return query.deleted == "with" or table.undeleted == len(table.rows)
 
 
 def _count(table: Table, query: Query, selective: bool) -> int:
@@ -72,6 +86,11 @@ def _count(table: Table, query: Query, selective: bool) -> int:
 
 def _page(query: Query, order: tuple[Sort, ...], rows: Iterable[Record], total: int | None) -> Response:
     page = tuple(islice(rows, query.offset, query.offset + query.limit + 1))
+    return _paged(query, order, page, total)
+
+
+def _paged(query: Query, order: tuple[Sort, ...], page: tuple[Record, ...], total: int | None) -> Response:
+    """The answer, from a page with one row more where there is one."""
     if len(page) <= query.limit:
         return Response(rows=page, total=total)
     page = page[: query.limit]
