@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from interlock.contract import Page
 from interlock.errors import Invalid
 from interlock.gateway.bodies import floats
 from interlock.gateway.calls import Call
@@ -24,4 +25,6 @@ async def act(call: Call) -> Reply:
     if not isinstance(arguments, dict):
         raise Invalid({"body": "is not a JSON object of arguments"})
     result = await run_action(call.services, service, name, arguments, operation_id=call.operation_id)
+    if isinstance(result, Page):
+        return json_reply({"items": result.items, "total": result.total, "nextCursor": result.next_cursor})
     return json_reply(result)

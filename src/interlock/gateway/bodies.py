@@ -12,7 +12,7 @@ import msgspec
 from interlock.contract import Condition, Filter, Group
 from interlock.entity import Entity
 from interlock.errors import Invalid
-from interlock.validation import suggest
+from interlock.validation import check_patch, check_row, suggest
 
 __all__ = ["decode_json", "filter_of", "floats", "object_of", "values_of"]
 
@@ -128,8 +128,20 @@ def values_of(entity: Entity[Any], body: Any, *, patch: bool, name: str = "body"
         else:
             values[field.name] = value
     if problems:
-        raise Invalid(problems)
+        raise Invalid(problems | _other_problems(entity, values, patch=patch))
     return values
+
+
+def _other_problems(entity: Entity[Any], values: dict[str, Any], *, patch: bool) -> dict[str, str]:
+    """What is wrong beside unknown names, so that all of it is told at once."""
+    try:
+        if patch:
+            check_patch(entity, values)
+        else:
+            check_row(entity, values)
+    except Invalid as error:
+        return error.fields
+    return {}
 
 
 def floats(value: Any) -> Any:

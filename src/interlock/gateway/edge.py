@@ -24,6 +24,7 @@ from interlock.gateway.records import Lists
 from interlock.gateway.replies import Reply, Stream
 from interlock.gateway.signing import UrlSigner
 from interlock.identifiers import new_id
+from interlock.services import Services
 from interlock.settings import Settings
 
 __all__ = ["PREFIX", "Edge"]
@@ -31,6 +32,7 @@ __all__ = ["PREFIX", "Edge"]
 PREFIX: Final = "/api/v1"
 LONGEST_URL: Final = 60_000
 LONGEST_TOKEN: Final = 8_192
+MOST_READERS: Final = 5_000
 
 _log = structlog.get_logger("interlock.gateway")
 _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
@@ -62,6 +64,7 @@ class Edge:
         self.cors = Cors(self.settings.cors_origins)
         self.stopping = asyncio.Event()
         self.started = False
+        self._readers: dict[Identity, Services] = {}
         self._lists = {f"{PREFIX}/{resource}": Lists(entity) for resource, entity in self.entities.items()}
         self._router = Router(redirect_slashes=False)
 
@@ -135,7 +138,7 @@ class Edge:
                 self._check_url(scope)
                 identity = self.identify(header_of(scope, b"authorization"))
                 listing = lists.listing(scope["query_string"])
-                return template, await lists.answer(self.app.services(identity), listing)
+                return template, await lists.answer(self._reader(identity), listing)
             if method == "OPTIONS":
                 return "preflight", self.cors.preflight(scope)
             self._check_url(scope)
@@ -148,6 +151,15 @@ class Edge:
             return template, None
         except Exception as error:  # noqa: BLE001 - the last resort: nobody is told what nobody foresaw
             return template, self._failed(error, method, template)
+
+    def _reader(self, identity: Identity) -> Services:
+        """The services for a caller who only reads: kept for the next call, as nothing of a read stays in them."""
+        services = self._readers.get(identity)
+        if services is None:
+            if len(self._readers) >= MOST_READERS:
+                self._readers.clear()
+            services = self._readers[identity] = self.app.services(identity)
+        return services
 
     def _check_url(self, scope: Scope) -> None:
         if len(scope["query_string"]) + len(scope["path"]) > LONGEST_URL:
