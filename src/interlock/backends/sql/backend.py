@@ -192,6 +192,12 @@ class SqlBackend:
             attempt += 1
             try:
                 return await self._try(request)
+            except OutcomeUnknown:
+                # Who watches cannot know either. With an operation id we can: the same call finds the outcome, or writes.
+                self._hub.resync()
+                if not request.operation_id or attempt > 1:
+                    raise
+                return await self._ask_again(request)
             except InterlockError:
                 raise
             except Exception as error:
@@ -200,6 +206,12 @@ class SqlBackend:
                 if not again:
                     raise mapped(error, self.name) from error
             await asyncio.sleep(0.002 * 2**attempt)
+
+    async def _ask_again(self, request: Request) -> Written:
+        try:
+            return await self._try(request)
+        except Exception as error:
+            raise OutcomeUnknown(request.operation_id) from error
 
     async def _try(self, request: Request) -> Written:
         written = Written(())
@@ -278,13 +290,13 @@ class SqlBackend:
         except Exception as error:
             raise mapped(error, self.name) from error
 
-    async def find_accounts(self, resource: str, field: str, folded_value: str) -> Sequence[Record]:
-        """The undeleted rows of all tenants with this unique value, for log-in. No edge offers it."""
+    async def find_accounts(self, resource: str, field: str, value: str) -> Sequence[Record]:
+        """All undeleted records, of any tenant, whose field has the folded value."""
         of = self._schema.entities[resource]
         c = of.table.c
         asked = select(*of.selected).where(of.unique_column(field) == bindparam("value"), c.deleted_at.is_(None))
         statement = compiled(asked.order_by(c.created_at, c.tenant_id, c.id), self._dialect)
-        return of.rows(await self._database.read(statement.sql, statement.values({"value": folded_value})))
+        return of.rows(await self._database.read(statement.sql, statement.values({"value": value})))
 
     # What the feeds ask for.
 

@@ -7,7 +7,8 @@ Reads run in autocommit. Writes run in one transaction each; on SQLite one at a 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, Protocol
 
@@ -24,6 +25,10 @@ from interlock.errors import InterlockError, Misconfigured, OutcomeUnknown
 __all__ = ["Database", "Session", "read_url"]
 
 _BUSY_SECONDS: Final = 10.0
+_COMMAND_SECONDS: Final = 60.0
+"""Callers have deadlines; this one is for a server that hangs under a caller who has none."""
+
+_RECOVERY_SECONDS: Final = 5.0
 _DRIVERS: Final = ("sqlite+aiosqlite", "postgresql+asyncpg")
 
 
@@ -102,12 +107,13 @@ class Database:
         self._readers = self._engine(pool_size)
         self._writers = self._engine(1) if self._single else self._readers
         self._write_lock = asyncio.Lock()
+        self._recovering: set[asyncio.Task[None]] = set()
 
     def _engine(self, size: int) -> AsyncEngine:
         arguments: dict[str, Any] = (
             {"isolation_level": None, "timeout": _BUSY_SECONDS, "cached_statements": 256}
             if self._single
-            else {"timeout": self._timeout, "statement_cache_size": 512}
+            else {"timeout": self._timeout, "statement_cache_size": 512, "command_timeout": _COMMAND_SECONDS}
         )
         engine = create_async_engine(
             self.url,
@@ -125,7 +131,7 @@ class Database:
     @asynccontextmanager
     async def _lend(self, engine: AsyncEngine) -> AsyncIterator[Any]:
         while True:
-            lent = await engine.raw_connection()
+            lent = await self._take(engine)
             raw: Any = lent.driver_connection
             if self._single or not raw.is_closed():
                 break
@@ -133,12 +139,50 @@ class Database:
             await greenlet_spawn(lent.invalidate)
         try:
             yield raw
-        except BaseException as error:
-            if is_lost(error) or not isinstance(error, Exception):
-                await asyncio.shield(greenlet_spawn(lent.invalidate))
+        except asyncio.CancelledError:
+            # The caller has gone in the middle of a statement; the connection is fit again when that has ended.
+            self._afterwards(self._recover(lent, raw))
             raise
-        finally:
-            await asyncio.shield(greenlet_spawn(lent.close))
+        except BaseException as error:
+            await greenlet_spawn(lent.invalidate if is_lost(error) else lent.close)
+            raise
+        await greenlet_spawn(lent.close)
+
+    async def _take(self, engine: AsyncEngine) -> Any:
+        pool: Any = engine.pool
+        if pool.checkedin():
+            return await engine.raw_connection()
+        # A new connection is made to the end even where the caller goes away: half a log-in is nothing that a driver gives up well.
+        taking: asyncio.Task[Any] = asyncio.create_task(self._connect(engine))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            self._afterwards(self._give_back(taking))
+            raise
+
+    async def _connect(self, engine: AsyncEngine) -> Any:
+        return await engine.raw_connection()
+
+    async def _give_back(self, taking: asyncio.Task[Any]) -> None:
+        with contextlib.suppress(Exception):
+            await greenlet_spawn((await taking).close)
+
+    def _afterwards(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._recovering.add(task)
+        task.add_done_callback(self._recovering.discard)
+
+    async def _recover(self, lent: Any, raw: Any) -> None:
+        session = self._session(raw)
+        try:
+            async with asyncio.timeout(_RECOVERY_SECONDS):
+                await session.execute("select 1")
+                in_transaction = raw.in_transaction if self._single else raw.is_in_transaction()
+                if in_transaction:
+                    await session.execute("ROLLBACK")
+            await greenlet_spawn(lent.close)
+        except Exception:  # noqa: BLE001 - whatever is wrong with it, it is thrown away
+            await greenlet_spawn(lent.invalidate)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[Session]:
@@ -195,8 +239,8 @@ class Database:
         await session.execute("BEGIN IMMEDIATE" if self._single else "BEGIN")
         try:
             yield session
-        except BaseException:
-            await asyncio.shield(self._roll_back(session))
+        except Exception:
+            await self._roll_back(session)
             raise
         try:
             await session.execute("COMMIT")
@@ -217,14 +261,15 @@ class Database:
 
     async def driver(self) -> Any:
         """A connection of PostgreSQL's driver outside of the pool, for LISTEN."""
-        plain = self.url.set(drivername="postgresql").render_as_string(hide_password=False)
+        _, given = self._readers.dialect.create_connect_args(self.url)
         try:
-            return await asyncpg.connect(plain, timeout=self._timeout)
+            return await asyncpg.connect(**given, timeout=self._timeout)
         except Exception as error:
             raise mapped(error, self.name) from error
 
     async def aclose(self) -> None:
         """Close the pools."""
+        await asyncio.gather(*self._recovering, return_exceptions=True)
         await self._readers.dispose()
         if self._single:
             await self._writers.dispose()

@@ -40,7 +40,9 @@ def native(error: BaseException) -> BaseException:
 
 def is_lost(error: BaseException) -> bool:
     """True where the connection is gone, so that a new one may do."""
-    return isinstance(native(error), _LOST)
+    found = native(error)
+    # asyncpg's refusal of a value is an InterfaceError too, and a ValueError.
+    return isinstance(found, _LOST) and not isinstance(found, ValueError)
 
 
 def is_clash(error: BaseException) -> bool:
@@ -54,7 +56,13 @@ def is_clash(error: BaseException) -> bool:
 def is_transient(error: BaseException) -> bool:
     """True for a transaction that lost against another and may simply be run again."""
     return is_clash(error) or isinstance(
-        native(error), (asyncpg.SerializationError, asyncpg.DeadlockDetectedError, asyncpg.LockNotAvailableError)
+        native(error),
+        (
+            asyncpg.SerializationError,
+            asyncpg.DeadlockDetectedError,
+            asyncpg.LockNotAvailableError,
+            asyncpg.InvalidCachedStatementError,  # a migration has changed the table under us
+        ),
     )
 
 
@@ -73,7 +81,7 @@ def mapped(error: BaseException, name: str) -> InterlockError:
         )
     if isinstance(found, asyncpg.QueryCanceledError):
         return DeadlineExceeded()
-    if isinstance(found, (asyncpg.DataError, OverflowError, UnicodeError)):
+    if isinstance(found, (asyncpg.DataError, OverflowError, ValueError)):
         return Invalid({"record": f"has a value that the database cannot keep ({type(found).__name__})"})
     if isinstance(found, (TimeoutError, sa.TimeoutError)):
         return Unavailable(f"{name}: the database did not answer in time", retry_after=1.0)

@@ -68,6 +68,7 @@ def _upgrade(connection: Connection, schema: Schema) -> None:
     for table in own_tables(schema):
         table.create(connection, checkfirst=True)
         _add_columns(connection, table)
+        _index_search(connection, table)
 
 
 def own_tables(schema: Schema) -> list[Any]:
@@ -85,6 +86,14 @@ def _add_columns(connection: Connection, table: Any) -> None:
             connection.execute(
                 text(f"alter table {quoted.quote(table.name)} add column {quoted.quote(column.name)} {kind}")
             )
+
+
+def _index_search(connection: Connection, table: Any) -> None:
+    has_trigrams = "select 1 from pg_extension where extname = 'pg_trgm'"
+    if "_search" in table.c and connection.dialect.name == "postgresql" and connection.scalar(text(has_trigrams)):
+        name = connection.dialect.identifier_preparer.quote(table.name)
+        index = connection.dialect.identifier_preparer.quote(f"ix_{table.name}_search")
+        connection.execute(text(f"create index if not exists {index} on {name} using gin (_search gin_trgm_ops)"))
 
 
 async def check_schema(database: Database, schema: Schema) -> None:

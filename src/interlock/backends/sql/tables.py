@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     false,
+    text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
@@ -144,7 +145,9 @@ def _columns(entity: Entity[Any]) -> list[Column[Any]]:
         columns.append(Column("_search", _TEXT, nullable=False))
     columns += [Column(folded_name(u.field), _TEXT, nullable=True) for u in entity.unique if u.folded]
     if entity.resource == AUDIT.resource:
-        columns.append(Column("_forwarded", Boolean(create_constraint=False), nullable=False, server_default=false()))
+        columns.append(
+            Column("_forwarded", Boolean(create_constraint=False), nullable=False, server_default=text("false"))
+        )
     # The tenant comes first in the key, so that each tenant's rows lie together in it.
     return sorted(columns, key=lambda c: {"tenant_id": 0, "id": 1}.get(c.name, 2))
 
@@ -163,8 +166,9 @@ def _table(entity: Entity[Any], metadata: MetaData) -> Table:
         if name in _LOOKED_UP_ANYWHERE:
             Index(f"ix_{name}_{unique.field}_any", column)
     if entity.resource == AUDIT.resource:
-        waiting = c["_forwarded"].is_(false())
-        Index(f"ix_{name}_waiting", c.created_at, c.id, postgresql_where=waiting, sqlite_where=waiting)
+        # Each as its own compiler writes the condition in a query: else the planner does not know it again.
+        waiting, sqlite_waiting = c["_forwarded"].is_(false()), text("_forwarded IS 0")
+        Index(f"ix_{name}_waiting", c.created_at, c.id, postgresql_where=waiting, sqlite_where=sqlite_waiting)
     return table
 
 

@@ -55,7 +55,7 @@ def upgrade() -> None:
         ["created_at", "id"],
         unique=False,
         postgresql_where=sa.text("_forwarded IS false"),
-        sqlite_where=sa.text("_forwarded IS false"),
+        sqlite_where=sa.text("_forwarded IS 0"),
     )
     op.create_table(
         "comments",
