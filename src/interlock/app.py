@@ -180,6 +180,7 @@ class App:
         app = cls(settings or Settings.load(), own, clock)
         try:
             await app._publish_all()
+            app.relay.start()
         except BaseException:
             await app.aclose()
             raise
@@ -349,12 +350,9 @@ class App:
         return {Authenticates: accounts, RecoversAccounts: accounts}
 
     def _audit_sources(self) -> tuple[tuple[str, ForwardsAudit], ...]:
-        """The backends that write audit entries and are not where `audit` is served."""
-        serving = self.router.route("audit").backend_name
+        """The backends that write audit entries; of the one where `audit` is served, they are only acknowledged."""
         return tuple(
-            (mount.name, mount.backend)
-            for mount in self._mounts.values()
-            if mount.name != serving and isinstance(mount.backend, ForwardsAudit)
+            (mount.name, mount.backend) for mount in self._mounts.values() if isinstance(mount.backend, ForwardsAudit)
         )
 
     # -- health ---------------------------------------------------------------------------------------------------

@@ -159,9 +159,21 @@ async def test_the_background_forwards_until_it_is_closed(memory: World) -> None
     await memory.agent.customers.create(company_name="A")
     while await memory.backend.pending_audit():  # noqa: ASYNC110 - the backend tells nobody when it is asked
         await asyncio.sleep(0.001)
+    relay.start(pause=60)
+    await relay.aclose()
+    relay.start(pause=60)
+    await memory.agent.customers.create(company_name="B")
     await relay.aclose()
     await relay.aclose()
-    assert len(await trail(elsewhere, "acme")) == 5
+    assert len(await trail(elsewhere, "acme")) == 6
+
+
+async def test_closing_does_not_wait_for_a_trail_that_does_not_answer(memory: World) -> None:
+    memory.serve(Losing(MemoryBackend(ENTITIES), 1, chance=1.0), "audit", "audit")
+    relay = AuditRelay(lambda: [("memory", memory.backend)], lambda: memory.router.route("audit"))
+    relay.start(pause=60)
+    await relay.aclose()
+    assert len(await memory.backend.pending_audit()) == 4
 
 
 async def test_a_refused_entry_does_not_stop_the_others(memory: World) -> None:

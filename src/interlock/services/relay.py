@@ -21,8 +21,11 @@ from interlock.errors import InterlockError
 
 __all__ = ["AuditRelay"]
 
-BATCH: Final = 100
+BATCH: Final = 500
 """How many entries are handed on at a time."""
+
+LAST: Final = 5.0
+"""Seconds for the round before the end."""
 
 PAUSE: Final = 1.0
 """Seconds between two rounds; after failures longer, up to a minute."""
@@ -64,11 +67,17 @@ class AuditRelay:
             self._task = asyncio.ensure_future(self._run(pause))
 
     async def aclose(self) -> None:
-        """Stop the background work. What is pending stays so, and is forwarded by whoever starts next."""
+        """Stop the background work, after a last round within `LAST` seconds. What is pending then, the next start forwards."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        if task is None:
+            return
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        try:
+            async with asyncio.timeout(LAST):
+                await self.flush()
+        except (InterlockError, TimeoutError) as error:
+            _log.warning("audit entries stay pending", error=str(error))
 
     async def record(self, entry: AuditEntry) -> None:
         """Put an entry of our own, such as a switch, into the trail. Where that fails the entry is kept for the next round."""
