@@ -79,7 +79,9 @@ class SqlBackend:
         waiting = select(*audit.selected).where(c["_forwarded"].is_(False)).order_by(c.created_at, c.id)
         self._pending = compiled(waiting.limit(bindparam("limit")), self._dialect)
         named = self._dialect.in_list(c.id, "ids", TYPES["id"])
-        self._acknowledge = compiled(update(audit.table).where(named).values(_forwarded=True), self._dialect)
+        self._acknowledge = compiled(
+            update(audit.table).where(c["_forwarded"].is_(False), named).values(_forwarded=True), self._dialect
+        )
         rowid: ColumnElement[int] = literal_column("rowid")
         place: ColumnElement[int] = bindparam("place", type_=BigInteger())
         self._behind = compiled(

@@ -14,12 +14,16 @@ __all__ = ["Leaf", "Node", "Parts", "Shape", "take_apart"]
 
 
 class Leaf(NamedTuple):
-    """One comparison; its values are bound as `p<first>`, and for `between` also `p<first + 1>`."""
+    """One comparison; its values are bound as `p<first>`, and for `between` also `p<first + 1>`.
+
+    `folded` is the parameter with the folded value, where the field's unique index holds folded values and can find it so.
+    """
 
     field: str
     op: str
     first: int
     flag: bool = False
+    folded: int = -1
 
 
 class Node(NamedTuple):
@@ -54,6 +58,7 @@ _PLAIN_TEXT: Final = frozenset({"contains", "startswith"})
 class _Apart:
     def __init__(self, entity: Entity[Any], dialect: Dialect) -> None:
         self._fields = entity.fields
+        self._folded = frozenset(u.field for u in entity.unique if u.folded)
         self._dialect = dialect
         self.values: dict[str, Any] = {}
         self._count = 0
@@ -80,7 +85,10 @@ class _Apart:
         if where.op in ("in", "nin"):
             bind: Callable[[Any], Any] | None = self._dialect.bind(kind)
             items = [bind(v) for v in where.value] if bind is not None else list(where.value)
-            return Leaf(where.field, where.op, self.put(self._dialect.list_value(items)))
+            first, folded = self.put(self._dialect.list_value(items)), -1
+            if where.op == "in" and where.field in self._folded:
+                folded = self.put(self._dialect.list_value([fold(v) for v in where.value]))
+            return Leaf(where.field, where.op, first, folded=folded)
         if where.op == "between":
             low, high = where.value
             first = self.add(kind, low)
@@ -88,7 +96,10 @@ class _Apart:
             return Leaf(where.field, "between", first)
         if where.op in _PLAIN_TEXT:
             return Leaf(where.field, where.op, self.put(where.value))
-        return Leaf(where.field, where.op, self.add(kind, where.value))
+        first, folded = self.add(kind, where.value), -1
+        if where.op == "eq" and where.field in self._folded:
+            folded = self.put(fold(where.value))
+        return Leaf(where.field, where.op, first, folded=folded)
 
 
 def take_apart(

@@ -168,6 +168,11 @@ class Statements:
             column = self._c[f"{leaf.field}_lat"] if field.kind == "point" else self._c[leaf.field]
             return column.is_(None) if leaf.flag else column.is_not(None)
         column, param = self._c[leaf.field], f"p{leaf.first}"
+        if leaf.folded >= 0:
+            folded = self._of.unique_column(leaf.field)
+            exact, quick = self._leaf(leaf._replace(folded=-1)), f"p{leaf.folded}"
+            is_one_of = self._dialect.in_list(folded, quick, folded.type)
+            return and_(exact, is_one_of if leaf.op == "in" else folded == bindparam(quick))
         if field.kind == "texts":
             return self._dialect.has_element(column, param)
         match leaf.op:
