@@ -16,6 +16,7 @@ from interlock.testing.conformance import (
     ProbesConformance,
     Subject,
 )
+from interlock.testing.differential import DifferentialConformance
 from interlock.testing.samples import TEST_ENTITIES
 from interlock.testing.servers import PostgresServer, ServerMissing
 
@@ -54,6 +55,7 @@ class TestPostgres(
     FilesConformance,
     ForwardingConformance,
     ProbesConformance,
+    DifferentialConformance,
 ):
     @pytest.fixture
     def subject(self, shared: SqlBackend) -> Subject:

@@ -17,6 +17,7 @@ from interlock.testing.conformance import (
     ProbesConformance,
     Subject,
 )
+from interlock.testing.differential import DifferentialConformance
 from interlock.testing.samples import TEST_ENTITIES
 
 ALL = (*ENTITIES, *TEST_ENTITIES)
@@ -43,6 +44,7 @@ class TestSqlite(
     FilesConformance,
     ForwardingConformance,
     ProbesConformance,
+    DifferentialConformance,
 ):
     @pytest.fixture
     def subject(self, shared: SqlBackend) -> Subject:
