@@ -141,6 +141,12 @@ async def test_bodies_stream_both_ways(engine: Engine, server: HostileServer) ->
     assert server.requests[0].body == b"one" + b"two" * 50_000 + b"three"
 
 
+async def test_a_stream_gives_what_has_come_so_far(engine: Engine, server: HostileServer) -> None:
+    server.behave(stall_body(b"data: 1\n\n" + b"x" * 1000, keep=9))
+    async with asyncio.timeout(20), engine.stream(Call("GET", server.url, timeout=None)) as reply:
+        assert await anext(reply.chunks) == b"data: 1\n\n"
+
+
 async def test_a_stream_that_breaks(engine: Engine, server: HostileServer) -> None:
     server.behave(truncated(b"z" * 1000, keep=100))
     for url in (server.url, dead_address()):

@@ -45,7 +45,7 @@ class PyreqwestEngine:
         )
 
     async def send(self, call: Call) -> Reply:
-        request = self._built(call)
+        request = self._built(call, _BUFFER)
         try:
             async with request as response:
                 return Reply(response.status, await _bounded(response.body_reader, call), response.get_header)
@@ -54,7 +54,7 @@ class PyreqwestEngine:
 
     @asynccontextmanager
     async def stream(self, call: Call) -> AsyncIterator[StreamedReply]:
-        request = self._built(call)
+        request = self._built(call, 0)
         try:
             response = await request.__aenter__()
         except native.PyreqwestError as error:
@@ -68,12 +68,15 @@ class PyreqwestEngine:
         self._closed = True
         await self._client.close()
 
-    def _built(self, call: Call) -> StreamRequest:
-        """The request, whose body is read in steps: only so can it be bounded. Nothing is sent yet."""
+    def _built(self, call: Call, buffer: int) -> StreamRequest:
+        """The request, whose body is read in steps: only so can it be bounded. Nothing is sent yet.
+
+        pyreqwest holds a reply back until `buffer` bytes of it have come: a stream must have 0.
+        """
         if self._closed:
             raise unreachable(call)
         try:
-            return self._filled(call).streamed_read_buffer_limit(_BUFFER).build_streamed()
+            return self._filled(call).streamed_read_buffer_limit(buffer).build_streamed()
         except ValueError as error:
             raise unreachable(call) from error
 

@@ -1,6 +1,6 @@
 """The REST backend and the dialects that describe the APIs it speaks to."""
 
-from interlock.backends.rest.backend import RestBackend
+from interlock.backends.rest.backend import GatewayBackend, RestBackend
 from interlock.backends.rest.caller import RestSettings
 from interlock.backends.rest.dialects import (
     ASPNET,
@@ -27,6 +27,7 @@ __all__ = [
     "ExpressionFilters",
     "Faults",
     "Filtering",
+    "GatewayBackend",
     "Pages",
     "ParamFilters",
     "RestBackend",

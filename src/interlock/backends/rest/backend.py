@@ -21,15 +21,19 @@ from interlock.entity import Entity
 from interlock.errors import InterlockError, Unsupported
 from interlock.http import Engine, open_engine
 
-__all__ = ["RestBackend"]
+__all__ = ["GatewayBackend", "RestBackend"]
 
 
 class RestBackend:
     """One REST API as a backend.
 
-    `tokens` gives the bearer token of each identity; None sends none. Changes, files and log-in exist where the dialect is Interlock's own, and
-    are `Unsupported` elsewhere. Must be used and closed within one event loop.
+    `tokens` gives the bearer token of each identity; None sends none. Where the API is a gateway of this package, by its dialect, one gets a
+    `GatewayBackend`, with all of its abilities. Must be used and closed within one event loop.
     """
+
+    def __new__(cls, settings: RestSettings, *args: Any, **options: Any) -> RestBackend:
+        """The kind that the dialect asks for, as `pathlib.Path` gives the kind that the system asks for."""
+        return super().__new__(GatewayBackend if cls is RestBackend and settings.dialect.own else cls)
 
     def __init__(
         self,
@@ -52,8 +56,6 @@ class RestBackend:
             if settings.dialect.own
             else PlainWire(self._caller, self._codecs, name, clock)
         )
-        self._files = RemoteFiles(self._caller, name)
-        self._accounts = RemoteAccounts(self._caller, name)
 
     def __repr__(self) -> str:
         return f"RestBackend({self.name!r}, {self._caller.settings.base_url!r}, dialect {self._dialect.name!r})"
@@ -84,13 +86,25 @@ class RestBackend:
         """Close the connections."""
         await self._engine.aclose()
 
-    def _own(self, what: str) -> None:
-        if not self._dialect.own:
-            raise Unsupported(self.name, f"{what}: the dialect {self._dialect.name} has none")
+
+class GatewayBackend(RestBackend):
+    """A gateway of this package as a backend: it has changes, files and log-in too."""
+
+    def __init__(
+        self,
+        settings: RestSettings,
+        entities: Sequence[Entity[Any]],
+        *,
+        tokens: TokenSource | None = None,
+        name: str = "real",
+        engine: Engine | None = None,
+    ) -> None:
+        super().__init__(settings, entities, tokens=tokens, name=name, engine=engine)
+        self._files = RemoteFiles(self._caller, name)
+        self._accounts = RemoteAccounts(self._caller, name)
 
     async def changes(self, resource: str, identity: Identity, after: str | None = None) -> AsyncIterator[Change]:
         """Accepted writes, by server-sent events; a broken stream is resumed where it broke."""
-        self._own("changes")
         codec = self._codecs.get(resource)
         if codec is None:
             raise Unsupported(self.name, f"the resource {resource!r}")
@@ -99,63 +113,51 @@ class RestBackend:
 
     async def write_blob(self, identity: Identity, file_id: str, chunks: AsyncIterator[bytes]) -> BlobInfo:
         """Stream a file's bytes up."""
-        self._own("files")
         return await self._files.write_blob(identity, file_id, chunks)
 
     async def read_blob(
         self, identity: Identity, file_id: str, start: int = 0, end: int | None = None
     ) -> AsyncIterator[bytes]:
         """Stream a file's bytes down."""
-        self._own("files")
         async for chunk in self._files.read_blob(identity, file_id, start, end):
             yield chunk
 
     async def delete_blob(self, identity: Identity, file_id: str) -> None:
         """Forget a file's bytes."""
-        self._own("files")
         await self._files.delete_blob(identity, file_id)
 
     async def signed_url(self, identity: Identity, file_id: str, expires: int) -> str:
         """A URL that serves the file without a token."""
-        self._own("signed URLs")
         return await self._files.signed_url(identity, file_id, expires)
 
     async def login(self, email: str, password: str) -> Session:
         """Log in at the API."""
-        self._own("log-in")
         return await self._accounts.login(email, password)
 
     async def refresh(self, refresh_token: str) -> Session:
         """New tokens for a log-in."""
-        self._own("log-in")
         return await self._accounts.refresh(refresh_token)
 
     async def logout(self, session: Session) -> None:
         """End a log-in."""
-        self._own("log-in")
         await self._accounts.logout(session)
 
     async def sign_up(self, email: str, password: str, display_name: str, tenant_id: str) -> None:
         """Ask for an account."""
-        self._own("sign-up")
         await self._accounts.sign_up(email, password, display_name, tenant_id)
 
     async def request_magic_link(self, email: str) -> None:
         """Ask for a link that logs in."""
-        self._own("magic links")
         await self._accounts.request_magic_link(email)
 
     async def redeem_magic_link(self, token: str) -> Session:
         """Log in by the link's token."""
-        self._own("magic links")
         return await self._accounts.redeem_magic_link(token)
 
     async def request_password_reset(self, email: str) -> None:
         """Ask for a link that resets the password."""
-        self._own("password resets")
         await self._accounts.request_password_reset(email)
 
     async def reset_password(self, token: str, password: str) -> None:
         """Set a new password by the link's token."""
-        self._own("password resets")
         await self._accounts.reset_password(token, password)

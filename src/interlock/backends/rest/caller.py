@@ -105,13 +105,14 @@ class Caller:
         *,
         body: Body = None,
         headers: dict[str, str] | None = None,
+        also: int = 200,
     ) -> AsyncIterator[StreamedReply]:
-        """A reply with a status below 300, as it comes, without a limit of time."""
+        """A reply with a status below 300, or the one of `also`, as it comes, without a limit of time."""
         for again in (False, True):
             sent = await self._headers(headers, identity, None, body, refresh=again)
             call = Call(method, url, sent, body, None, concern.operation_id, self.settings.max_body)
             async with self._engine.stream(call) as reply:
-                if reply.status < 300:
+                if reply.status < 300 or reply.status == also:
                     yield reply
                     return
                 refused = reply.status == 401 and self._tokens is not None and not again

@@ -38,7 +38,7 @@ class _Told(msgspec.Struct, rename="camel"):
     resource: str
     record_id: str = ""
     version: int = 0
-    row: msgspec.Raw | None = None
+    row: msgspec.Raw = msgspec.Raw(b"null")
     position: str = ""
 
 
@@ -130,7 +130,7 @@ def _change(event: Event, codec: Codec, concern: Concern, reply: StreamedReply) 
     whole = Reply(reply.status, event.data.encode(), reply.header)
     told = decoded(_told.decode, whole, concern)
     row = None
-    if told.row is not None and bytes(told.row) != b"null":
+    if bytes(told.row) != b"null":
         raw = bytes(told.row)
         row = decoded(lambda _: codec.row(raw), whole, concern)
     return Change(

@@ -23,6 +23,7 @@ class _Url(msgspec.Struct):
     url: str
 
 
+_NO_SUCH_RANGE = 416
 _info = msgspec.json.Decoder(BlobInfo)
 _url = msgspec.json.Decoder(_Url)
 
@@ -58,7 +59,10 @@ class RemoteFiles:
         if start or end is not None:
             headers["Range"] = f"bytes={start}-{'' if end is None else end - 1}"
         concern = self._concern(file_id)
-        async with self._caller.stream("GET", self._content(file_id), concern, identity, headers=headers) as reply:
+        url = self._content(file_id)
+        async with self._caller.stream("GET", url, concern, identity, headers=headers, also=_NO_SUCH_RANGE) as reply:
+            if reply.status == _NO_SUCH_RANGE:
+                return
             async for chunk in reply.chunks:
                 yield chunk
 

@@ -9,7 +9,7 @@ import msgspec
 
 from interlock.backends.rest.caller import Caller
 from interlock.backends.rest.codec import Codec
-from interlock.backends.rest.faults import Concern, error_of, fault_of
+from interlock.backends.rest.faults import Concern, fault_of
 from interlock.backends.rest.filtering import Params
 from interlock.contract import (
     Aggregate,
@@ -35,7 +35,7 @@ _encode = msgspec.json.Encoder().encode
 
 class _Outcome(msgspec.Struct):
     id: str = ""
-    row: msgspec.Raw | None = None
+    row: msgspec.Raw = msgspec.Raw(b"null")
     error: dict[str, Any] | None = None
 
 
@@ -56,13 +56,6 @@ class _Groups(msgspec.Struct):
     groups: list[_Group]
 
 
-class _Answer(msgspec.Struct):
-    status: int
-    headers: dict[str, str] = {}
-    body: msgspec.Raw = msgspec.Raw(b"null")
-
-
-_answers = msgspec.json.Decoder(list[_Answer])
 _outcomes = msgspec.json.Decoder(_Outcomes)
 _raw_rows = msgspec.json.Decoder(_Rows)
 _groups = msgspec.json.Decoder(_Groups)
@@ -111,7 +104,8 @@ class NativeWire:
         path = self._caller.segment(request.resource)
         url = self._caller.url(path, self._params(query, codec))
         if len(url) > self._caller.settings.dialect.longest_url:
-            reply = await self._in_a_body(url, concern, request)
+            body = _encode(dict(self._params(query, codec)))
+            reply = await self._send("POST", self._caller.url(f"{path}/_find"), concern, request, body=body)
         else:
             reply = await self._send("GET", url, concern, request)
         rows, _ = decoded(codec.rows, reply, concern)
@@ -125,19 +119,6 @@ class NativeWire:
             backend=self._name,
             epoch=request.epoch,
         )
-
-    async def _in_a_body(self, url: str, concern: Concern, request: Request) -> Reply:
-        """The reply to a GET whose URL is too long for some server on the way: as the one member of a batch."""
-        member = {"method": "GET", "path": url.removeprefix(self._caller.url(""))}
-        reply = await self._send("POST", self._caller.url("batch"), concern, request, body=_encode([member]))
-        answers = decoded(_answers.decode, reply, concern)
-        if len(answers) != 1:
-            raise Unavailable(f"{self._name} answered a batch of one with {len(answers)}")
-        headers = {name.lower(): value for name, value in answers[0].headers.items()}
-        inner = Reply(answers[0].status, bytes(answers[0].body), lambda name: headers.get(name.lower()))
-        if inner.status >= 300:
-            raise error_of(inner, self._faults, concern)
-        return inner
 
     def _params(self, query: Query, codec: Codec) -> Params:
         params: Params = [("_limit", str(query.limit))]
@@ -272,7 +253,7 @@ class NativeWire:
             status = outcome.error.get("status")
             error = fault_of(outcome.error, self._faults, about, status if isinstance(status, int) else 500)
             return Outcome(outcome.id or id, error=error)
-        if outcome.row is None or bytes(outcome.row) == b"null":
+        if bytes(outcome.row) == b"null":
             return Outcome(outcome.id or id)
         raw = bytes(outcome.row)
         codec = concern.codec
