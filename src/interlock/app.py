@@ -69,6 +69,8 @@ class Mount:
     backend: Backend
     abilities: Mapping[type[Any], Any] = field(default_factory=dict)
     keep: bool = False
+    routes: set[Route] = field(default_factory=set)
+    """The routes that lead here, also retired ones while their last calls run."""
 
 
 @dataclass(frozen=True)
@@ -225,7 +227,9 @@ class App:
         self.router.publish(*routes)
 
     def _route(self, service: str, mount: Mount, epoch: int) -> Route:
-        return Route(service, mount.name, mount.backend, epoch, abilities=mount.abilities)
+        route = Route(service, mount.name, mount.backend, epoch, abilities=mount.abilities)
+        mount.routes.add(route)
+        return route
 
     async def switch(self, service: str, backend_name: str, actor: Identity = SYSTEM) -> Switch:
         """Serve a service from another backend from now on.
@@ -246,6 +250,7 @@ class App:
             for name, mount in {mount.name: mount for mount in mounts.values()}.items():
                 health = await probe(mount.backend)
                 if not health.healthy:
+                    await self._close_unused()
                     raise Unavailable(f"the backend {name!r} does not answer ({health.detail}); nothing was switched")
             epoch = self.router.next_epoch()
             routes = [self._route(service, mount, epoch) for service, mount in mounts.items()]
@@ -274,12 +279,15 @@ class App:
         for route in replaced:
             await route.drained()
         async with self._switching:
-            used = {route.backend_name for route in self.router.table.values()}
-            for name in {route.backend_name for route in replaced} - used:
-                mount = self._mounts.get(name)
-                if mount is not None and not mount.keep:
-                    del self._mounts[name]
-                    await _close(mount)
+            for route in replaced:
+                for mount in self._mounts.values():
+                    mount.routes.discard(route)
+            await self._close_unused()
+
+    async def _close_unused(self) -> None:
+        for mount in [mount for mount in self._mounts.values() if not mount.routes and not mount.keep]:
+            del self._mounts[mount.name]
+            await _close(mount)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -320,7 +328,7 @@ class App:
         return Mount("sql", backend, self._accounts(backend))
 
     async def _build_real(self) -> Mount:
-        from interlock.backends.rest import RestSettings, dialect_named, rest_backend
+        from interlock.backends.rest import RestBackend, RestSettings, dialect_named
 
         settings = self.settings
         if settings.api_base_url is None:
@@ -332,7 +340,7 @@ class App:
             engine=settings.http_engine,
         )
         tokens = self._tokens.setdefault("real", _Tokens(self.issuer, settings.token_ttl))
-        backend = rest_backend(rest, tuple(self.entities.values()), tokens=tokens, name="real")
+        backend = RestBackend(rest, tuple(self.entities.values()), tokens=tokens, name="real")
         return Mount("real", backend)
 
     def _accounts(self, backend: Any) -> Mapping[type[Any], Any]:
