@@ -1,0 +1,55 @@
+"""docs/performance.md, made from the results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from bench.measure import Result, passes
+
+__all__ = ["performance_page"]
+
+_TITLES = {
+    "services_get": "`await crm.customers.get(id)` over calling the backend directly",
+    "gateway_list_vs_fastapi": "gateway, list of 50 customers from memory, token checked",
+    "gateway_list_vs_bare": "the same, beside the least that a Python server can do",
+    "rest_client": "rest backend, 50 lists of 50 customers at a time",
+    "sql_list": "sql backend on PostgreSQL, list of 50 customers",
+    "import_rate": "import of customers from CSV into SQLite",
+    "import_million_memory": "import of 1,000,000 rows of CSV: peak memory",
+}
+
+
+def performance_page(results: Mapping[str, Result], machine: str) -> str:
+    """The page, in Markdown."""
+    lines = [
+        "# Performance",
+        "",
+        "Made by `make bench` from `bench/results.json`; do not edit. Figures are medians of runs that take turns with the peer's, in one "
+        "session on one machine; a ratio is of runs that stood next to each other. The command exits 1 when a bar fails.",
+        "",
+        f"Taken on: {machine}.",
+        "",
+        "| what | figure | bar | lowest to highest | beside |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name, result in results.items():
+        verdict = "" if passes(result) else " (**fails**)"
+        spread = " to ".join(f"{value:g}" for value in result.spread)
+        runs = f"{spread}, {result.runs} runs" if spread else "one run"
+        lines.append(
+            f"| {_TITLES.get(name, name)} (`{name}`) | {result.value:g} {result.unit} | {_bar(result.bar)}{verdict} | {runs} | {result.peer} |"
+        )
+    lines += ["", "## What they are made of", ""]
+    shown: set[str] = set()
+    for name, result in results.items():
+        parts = "; ".join(f"{part}: {value:g}" for part, value in result.parts.items())
+        if parts and parts not in shown:
+            lines.append(f"- `{name}` ({result.unit} where nothing else is said): {parts}")
+            shown.add(parts)
+        if result.note:
+            lines.append(f"- `{name}`: {result.note}")
+    return "\n".join(lines) + "\n"
+
+
+def _bar(bar: str) -> str:
+    return bar.replace(">=", "at least ").replace("<=", "at most ")
