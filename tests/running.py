@@ -62,7 +62,10 @@ def command(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> 
 
 @contextmanager
 def started(folder: Path, **settings: str) -> Iterator[Product]:
-    """`interlock up`, ready, and stopped by SIGTERM at the end unless it has ended already."""
+    """`interlock up`, ready, and stopped by SIGTERM at the end unless it has ended already.
+
+    `{port}` and `{api_port}` in a setting stand for the ports that it gets.
+    """
     port, api_port = free_ports(2)
     env = {
         "INTERLOCK_PORT": str(port),
@@ -70,7 +73,7 @@ def started(folder: Path, **settings: str) -> Iterator[Product]:
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "160",
         "NO_COLOR": "1",
-        **settings,
+        **{name: value.format(port=port, api_port=api_port) for name, value in settings.items()},
     }
     process = subprocess.Popen(
         [sys.executable, "-m", "interlock", "--json", "up"],

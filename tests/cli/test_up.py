@@ -112,7 +112,7 @@ def test_a_bad_configuration_starts_nothing(tmp_path: Path) -> None:
 
 def test_the_guides_file_starts_the_product(tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(GUIDE_ENV)
-    with started(tmp_path, VITE_API_BASE_URL="") as product:
+    with started(tmp_path, INTERLOCK_API_BASE_URL="http://localhost:{api_port}/api/v1") as product:
         rows = {row["service"]: row["backend"] for row in product.json("status")}
     assert rows == {name: "real" if name == "sales" else "mock" for name in rows}
 

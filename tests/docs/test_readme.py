@@ -21,6 +21,6 @@ def test_the_readme_works_line_by_line(product: Product) -> None:
     assert ran >= 10
 
 
-@pytest.mark.parametrize("word", ["up", "import", "search=", "switch", "export", "status"])
+@pytest.mark.parametrize("word", ["make run", "import", "search=", "switch", "export", "status"])
 def test_the_walk_through_is_whole(word: str) -> None:
     assert any(word in step.command for step in steps(README))

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from interlock.cli.output import Output
+from interlock.contract import Page
 from interlock.entity import Entity
 from interlock.errors import Invalid
 from interlock.services import EntityService, Services
@@ -46,7 +47,7 @@ def _find(crm: Services, target: str) -> tuple[Any, str]:
     return service, operation
 
 
-async def call(crm: Services, output: Output, target: str, words: Sequence[str]) -> None:
+async def call(crm: Services, output: Output, target: str, words: Sequence[str], *, over_http: bool = False) -> None:
     """Call the operation and print what it answers; a stream is printed item by item, until it ends or is interrupted.
 
     `name=value` gives a parameter, a filter or a field in plain text, `name:=value` in JSON; a word alone is a positional argument.
@@ -63,7 +64,11 @@ async def call(crm: Services, output: Output, target: str, words: Sequence[str])
         async for item in answer:
             output.data(item)
         return
-    output.result(await answer if inspect.isawaitable(answer) else answer)
+    found = await answer if inspect.isawaitable(answer) else answer
+    if isinstance(found, Page) and over_http:
+        # The product answered, and does not say by which of its backends.
+        found = msgspec.structs.replace(found, backend="", epoch=0)
+    output.result(found)
 
 
 def _arguments(service: Any, method: Any, words: Sequence[str]) -> tuple[list[Any], dict[str, Any]]:

@@ -57,6 +57,7 @@ async def doctor(load: Callable[[], Settings], output: Output) -> Exit:
         output.table(
             ("", "", "found", "mend"),
             (("ok" if each.good else "WRONG", each.what, each.detail, each.mend) for each in findings),
+            whole=True,
         )
     return code
 

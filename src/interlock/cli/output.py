@@ -88,13 +88,13 @@ class Output:
         for line in lines:
             self.errors.print(f"[bold red]error[/bold red] {escape(line)}", soft_wrap=True)
 
-    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
-        """A table for people."""
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[Any]], *, whole: bool = False) -> None:
+        """A table for people; long values are cut unless they are wanted whole."""
         table = Table(box=None, pad_edge=False, header_style="bold")
         for column in columns:
             table.add_column(column, overflow="fold")
         for row in rows:
-            table.add_row(*(escape(shown(value)) for value in row))
+            table.add_row(*(escape(str(value) if whole else shown(value)) for value in row))
         self.console.print(table)
 
     def result(self, value: Any) -> None:
@@ -103,9 +103,9 @@ class Output:
             self.data(value)
         elif isinstance(value, Page):
             self._rows(value.items)
-            total = "" if value.total is None else f" of {value.total}"
-            more = ", more follow" if value.next_cursor else ""
-            self.note(f"{len(value.items)}{total} from {value.backend or 'the backend'}{more}")
+            if value.next_cursor or value.total not in (None, len(value.items)):
+                total = "more follow" if value.total is None else f"{value.total} in all"
+                self.note(f"{len(value.items)} shown, {total}")
         elif isinstance(value, Record):
             self._record(value)
         elif isinstance(value, (tuple, list)) and value and isinstance(value[0], Record):

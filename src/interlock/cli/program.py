@@ -249,10 +249,12 @@ def call(
 
     async def run(settings: Settings, output: Output) -> None:
         from interlock.cli.calls import call as call_operation
+        from interlock.cli.running import running
         from interlock.cli.session import services
 
+        over_http = running(settings.home) is not None
         async with services(settings, output, user) as crm:
-            await call_operation(crm, output, target, words or ())
+            await call_operation(crm, output, target, words or (), over_http=over_http)
 
     _finish(context, run(_load(context), _output(context)))
 

@@ -73,10 +73,13 @@ class Child:
         until = loop.time() + START_TIMEOUT
         try:
             while not died.done():
-                if await _answers(engine, f"{base}/readyz"):
+                why = await _unready(engine, f"{base}/readyz")
+                if not why:
                     return
                 if loop.time() > until:
-                    raise Unavailable(f"{self.name} was not ready after {START_TIMEOUT:g} s; {self.last_words()}")
+                    raise Unavailable(
+                        f"{self.name} was not ready after {START_TIMEOUT:g} s: {why}; {self.last_words()}"
+                    )
                 await asyncio.wait([died], timeout=0.05)
             raise Unavailable(f"{self.name} ended at once; {self.last_words()}")
         finally:
@@ -104,12 +107,13 @@ class Child:
             await process.wait()
 
 
-async def _answers(engine: Engine, url: str) -> bool:
+async def _unready(engine: Engine, url: str) -> str:
+    """Why it does not say that it is ready, "" where it does."""
     try:
         reply = await engine.send(Call("GET", url, timeout=5))
-    except InterlockError:
-        return False
-    return reply.status == 200
+    except InterlockError as error:
+        return error.message
+    return "" if reply.status == 200 else reply.body.decode("utf-8", "replace")[:500]
 
 
 async def _prepare(settings: Settings, output: Output) -> None:
@@ -198,11 +202,11 @@ def _welcome(settings: Settings, output: Output, here: Running) -> None:
     if settings.seed_demo:
         output.say(f"demo users, password [bold]{DEMO_PASSWORD}[/bold]:")
         for user in DEMO_USERS:
-            output.say(f"  {user.email}  [dim]{user.role} of {user.tenant_id}[/dim]")
+            output.say(f"  {user.email:<18} [dim]{user.role}[/dim]")
         output.say("")
-    output.say(f"look at  {here.gateway}/docs          the routes")
+    output.say(f"look at  {here.gateway}/openapi.json  the routes")
     output.say(f"         {here.gateway}/health        is all well?")
-    output.say(f"         {escape(str(settings.home / 'logs'))}    what the servers say")
+    output.say(f"         {escape(str(settings.home / 'logs'))}               what the servers say")
     output.say("try      interlock status")
     output.say("         interlock call customers.list status=active limit=5")
     output.say("         interlock switch customers real")
