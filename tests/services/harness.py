@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from interlock.abilities import Authenticates, RecoversAccounts
 from interlock.contract import Backend, Identity, Request, Role
 from interlock.entities import ENTITIES
-from interlock.entities.user import User
+from interlock.entities.user import User, UserRole
 from interlock.identifiers import new_id
 from interlock.router import Route, Router
 from interlock.services import Services
@@ -74,7 +74,12 @@ class World:
     async def populate(self, tenant: str = "acme") -> None:
         roles: tuple[Role, ...] = ("admin", "manager", "agent", "viewer")
         rows = tuple(
-            User(id=new_id(), email=f"{role}@{tenant}.test", display_name=f"{role} of {tenant}", role=role)  # type: ignore[arg-type]
+            User(
+                id=new_id(),
+                email=f"{role}@{tenant}.test",
+                display_name=f"{role} of {tenant}",
+                role=cast("UserRole", role),
+            )
             for role in roles
         )
         system = Identity("system", tenant, "system")

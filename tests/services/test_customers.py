@@ -39,7 +39,7 @@ async def test_tags_get_their_records_and_spelling_on_every_way_in(world: World)
     await customers.create_tag("Gold")
     assert (await customers.create(company_name="A", tags=("gold", "GOLD", "b"))).tags == ("Gold", "b")
     outcomes = await customers.bulk_create([{"company_name": "B", "tags": ["gOLD", "c"]}, {"company_name": "C"}])
-    assert [outcome.row.tags for outcome in outcomes] == [("Gold", "c"), ()]  # type: ignore[union-attr]
+    assert [outcome.row.tags for outcome in outcomes] == [("Gold", "c"), ()]  # type: ignore[union-attr]  # both were written
     row = outcomes[1].row
     assert row is not None
     assert (await customers.update(row.id, tags=["C", "d"])).tags == ("c", "d")
@@ -199,14 +199,14 @@ class Breaking:
 
     async def handle(self, request: Request) -> Response:
         if request.verb not in ("create", "update", "delete"):
-            return await self.inner.handle(request)  # type: ignore[no-any-return]
+            return await self.inner.handle(request)  # type: ignore[no-any-return]  # it wraps any backend
         self.writes += 1
         if self.writes == self.at and not self.after:
             raise Unavailable("broken before the write")
         answer = await self.inner.handle(request)
         if self.writes == self.at:
             raise Unavailable("broken after the write")
-        return answer  # type: ignore[no-any-return]
+        return answer  # type: ignore[no-any-return]  # it wraps any backend
 
 
 @pytest.mark.parametrize("after", [False, True])

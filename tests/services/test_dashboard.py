@@ -29,7 +29,7 @@ class WithoutAggregates:
     async def handle(self, request: Request) -> Response:
         if request.verb == "aggregate":
             raise Unsupported("plain", "aggregate")
-        return await self.inner.handle(request)  # type: ignore[no-any-return]
+        return await self.inner.handle(request)  # type: ignore[no-any-return]  # it wraps any backend
 
 
 async def fill(world: World, seed: int = 7) -> None:

@@ -154,7 +154,7 @@ class Lying:
         self.short = short
 
     async def handle(self, request: Request) -> Response:
-        return await self.inner.handle(request)  # type: ignore[no-any-return]
+        return await self.inner.handle(request)  # type: ignore[no-any-return]  # it wraps any backend
 
     async def write_blob(self, identity: Identity, file_id: str, chunks: AsyncIterator[bytes]) -> BlobInfo:
         info: BlobInfo = await self.inner.write_blob(identity, file_id, chunks)

@@ -59,7 +59,7 @@ def test_the_refusal_says_who_may() -> None:
 
 def test_a_role_that_does_not_exist_may_nothing() -> None:
     with pytest.raises(Forbidden):
-        check(Identity("u", "t", "owner"), "customers", "list")  # type: ignore[arg-type]
+        check(Identity("u", "t", "owner"), "customers", "list")  # type: ignore[arg-type]  # as from a forged token
 
 
 async def test_services_ask_the_policy(memory: World) -> None:

@@ -87,7 +87,7 @@ async def test_creating_keeps_the_rules(world: World, stages: dict[str, Stage], 
         ]
     )
     assert [outcome.ok for outcome in outcomes] == [False, True]
-    assert outcomes[1].row.probability == 100  # type: ignore[union-attr]
+    assert outcomes[1].row.probability == 100  # type: ignore[union-attr]  # it was written
 
 
 async def test_a_replayed_move_writes_nothing(world: World, stages: dict[str, Stage], customer: str) -> None:

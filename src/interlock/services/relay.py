@@ -24,6 +24,9 @@ __all__ = ["AuditRelay"]
 BATCH: Final = 500
 """How many entries are handed on at a time."""
 
+ROUNDS: Final = 100
+"""How many batches of a source make a round: one that is written to faster than that is not waited for."""
+
 LAST: Final = 5.0
 """Seconds for the round before the end."""
 
@@ -59,6 +62,7 @@ class AuditRelay:
         self._target = target
         self._own: deque[AuditEntry] = deque()
         self._flushing = asyncio.Lock()
+        self._recording = asyncio.Lock()
         self._task: asyncio.Task[None] | None = None
 
     def start(self, pause: float = PAUSE) -> None:
@@ -82,11 +86,13 @@ class AuditRelay:
     async def record(self, entry: AuditEntry) -> None:
         """Put an entry of our own, such as a switch, into the trail. Where that fails the entry is kept for the next round."""
         self._own.append(entry)
-        async with self._flushing:
-            await self._put_own()
+        await self._put_own()
 
     async def flush(self) -> int:
-        """Forward all that is pending now. Answers how many entries arrived. Raises what the audit backend raised."""
+        """Forward what is pending, `ROUNDS` batches of each source at most. Answers how many entries arrived.
+
+        Raises what the audit backend raised.
+        """
         async with self._flushing:
             await self._put_own()
             forwarded = 0
@@ -106,15 +112,16 @@ class AuditRelay:
                 _log.warning("audit entries wait for the audit service", error=error.code, seconds=wait)
 
     async def _put_own(self) -> None:
-        while self._own:
-            arrived = await self._put((self._own[0],))
-            if not arrived:
-                return
-            self._own.popleft()
+        async with self._recording:
+            while self._own:
+                arrived = await self._put((self._own[0],))
+                if not arrived:
+                    return
+                self._own.popleft()
 
     async def _drain(self, source: ForwardsAudit) -> int:
         forwarded = 0
-        while True:
+        for _ in range(ROUNDS):
             entries = await source.pending_audit(BATCH)
             if not entries:
                 return forwarded
@@ -125,6 +132,7 @@ class AuditRelay:
                 return forwarded
             await source.acknowledge_audit(arrived)
             forwarded += 0 if at_home else len(arrived)
+        return forwarded
 
     async def _put(self, entries: Sequence[Record]) -> list[str]:
         """The ids of the entries that are in the trail now; those that a tenant's backend refused are logged and left out."""
