@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from interlock.abilities import Authenticates, Session
-from interlock.errors import Invalid
 from interlock.gateway.bodies import object_of
 from interlock.gateway.calls import Call
+from interlock.gateway.problems import Refused
 from interlock.gateway.replies import Reply, json_reply
 
 __all__ = ["current", "login", "logout", "magic_link", "redeem", "refresh", "request_reset", "reset", "sign_up"]
@@ -23,7 +23,7 @@ async def _given(call: Call, *names: str, optional: tuple[str, ...] = ()) -> dic
     body = object_of(await call.json(), dict.fromkeys((*names, *optional), str))
     missing = {name: "is required" for name in names if not body.get(name)}
     if missing:
-        raise Invalid(missing)
+        raise Refused(missing)
     email = body.get("email")
     if email is not None:
         call.edge.log_ins.take(f"account {email.lower()[:254]}")

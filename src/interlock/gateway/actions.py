@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from interlock.contract import Page
-from interlock.errors import Invalid
 from interlock.gateway.bodies import floats
 from interlock.gateway.calls import Call
-from interlock.gateway.problems import NoRoute
+from interlock.gateway.problems import NoRoute, Refused
 from interlock.gateway.replies import Reply, json_reply
 from interlock.services.actions import ACTIONS, run_action
 
@@ -23,7 +22,7 @@ async def act(call: Call) -> Reply:
         raise NoRoute(f"there is no action {name[:50]!r} of {service[:50]!r}; see /openapi.json")
     arguments: Any = floats(await call.json(empty={}))
     if not isinstance(arguments, dict):
-        raise Invalid({"body": "is not a JSON object of arguments"})
+        raise Refused({"body": "is not a JSON object of arguments"})
     result = await run_action(call.services, service, name, arguments, operation_id=call.operation_id)
     if isinstance(result, Page):
         return json_reply({"items": result.items, "total": result.total, "nextCursor": result.next_cursor})

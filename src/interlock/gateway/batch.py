@@ -7,9 +7,9 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from interlock.errors import Invalid
 from interlock.gateway.bodies import object_of
 from interlock.gateway.calls import Call, Message
+from interlock.gateway.problems import Refused
 from interlock.gateway.replies import Reply, Stream, json_reply
 
 __all__ = ["batch"]
@@ -31,9 +31,9 @@ async def batch(call: Call) -> Reply:
     call.identity  # noqa: B018 - nobody unknown makes this server work; members without a token of their own have this one
     members = await call.json()
     if not isinstance(members, list):
-        raise Invalid({"body": "is not a JSON array of calls"})
+        raise Refused({"body": "is not a JSON array of calls"})
     if len(members) > MOST:
-        raise Invalid({"body": f"has more than {MOST} calls; send several batches"})
+        raise Refused({"body": f"has more than {MOST} calls; send several batches"})
     return json_reply([await _answered(call, member, place) for place, member in enumerate(members)])
 
 
@@ -51,9 +51,9 @@ async def _answered(call: Call, member: Any, place: int) -> dict[str, Any]:
     _, reply = await call.edge.answer(scope, receive)
     if isinstance(reply, Stream):
         await _dropped(reply)
-        raise Invalid({f"{place}.path": "is a stream; call it alone"})
+        raise Refused({f"{place}.path": "is a stream; call it alone"})
     if reply is None:
-        raise Invalid({f"{place}.body": "was not read to its end"})
+        raise Refused({f"{place}.body": "was not read to its end"})
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
     return {"status": reply.status, "headers": headers, "body": _body(reply)}
 
@@ -73,16 +73,16 @@ async def _dropped(reply: Stream) -> None:
 
 def _scope(call: Call, member: Any, place: int) -> tuple[dict[str, Any], bytes]:
     if not isinstance(member, dict):
-        raise Invalid({str(place): "is not an object"})
+        raise Refused({str(place): "is not an object"})
     unknown = member.keys() - {"method", "path", "headers", "body"}
     if unknown:
-        raise Invalid({f"{place}.{min(unknown)[:50]}": "is not method, path, headers or body"})
+        raise Refused({f"{place}.{min(unknown)[:50]}": "is not method, path, headers or body"})
     told = object_of(
         {name: value for name, value in member.items() if name != "body"}, {"method": str, "path": str, "headers": dict}
     )
     method = told.get("method", "GET").upper()
     if method not in METHODS:
-        raise Invalid({f"{place}.method": f"is not one of {', '.join(sorted(METHODS))}"})
+        raise Refused({f"{place}.method": f"is not one of {', '.join(sorted(METHODS))}"})
     path, query = _path(call, told.get("path", ""), place)
     body = b"" if member.get("body") is None else _encode(member["body"])
     scope = {
@@ -103,17 +103,17 @@ def _scope(call: Call, member: Any, place: int) -> tuple[dict[str, Any], bytes]:
 def _path(call: Call, text: str, place: int) -> tuple[str, bytes]:
     raw, _, query = text.partition("?")
     if not text.isascii() or not text.isprintable() or "#" in text:
-        raise Invalid({f"{place}.path": "is not a percent-encoded path"})
+        raise Refused({f"{place}.path": "is not a percent-encoded path"})
     try:
         path = unquote_to_bytes(raw).decode()
     except UnicodeDecodeError as error:
-        raise Invalid({f"{place}.path": "is not UTF-8, percent-encoded"}) from error
+        raise Refused({f"{place}.path": "is not UTF-8, percent-encoded"}) from error
     path = "/" + path.lstrip("/")
     if not path.startswith(f"{call.edge.prefix}/"):
         path = call.edge.prefix + path
     last = path.rpartition("/")[2]
     if path == f"{call.edge.prefix}/batch" or last in ("changes", "content"):
-        raise Invalid({f"{place}.path": "is a batch or a stream; call it alone"})
+        raise Refused({f"{place}.path": "is a batch or a stream; call it alone"})
     return path, query.encode()
 
 
@@ -122,7 +122,7 @@ def _headers(call: Call, given: dict[str, Any], place: int, body: bool) -> list[
     for name, value in given.items():
         plain = name.lower()
         if plain in _FORBIDDEN or not name.isascii() or not isinstance(value, str) or not value.isprintable():
-            raise Invalid({f"{place}.headers.{name[:50]}": "is not a header that a member may have"})
+            raise Refused({f"{place}.headers.{name[:50]}": "is not a header that a member may have"})
         headers[plain] = value
     for name, value in call.scope["headers"]:
         if name.decode("latin-1") in _KEPT:
@@ -132,4 +132,4 @@ def _headers(call: Call, given: dict[str, Any], place: int, body: bool) -> list[
     try:
         return [(name.encode("ascii"), value.encode("latin-1")) for name, value in headers.items()]
     except UnicodeEncodeError as error:
-        raise Invalid({f"{place}.headers": "has a character that no header has"}) from error
+        raise Refused({f"{place}.headers": "has a character that no header has"}) from error

@@ -12,6 +12,7 @@ import msgspec
 from interlock.contract import Condition, Filter, Group
 from interlock.entity import Entity
 from interlock.errors import Invalid
+from interlock.gateway.problems import Refused, wire
 from interlock.validation import check_patch, check_row, suggest
 
 __all__ = ["decode_json", "filter_of", "floats", "object_of", "values_of"]
@@ -25,11 +26,11 @@ _exact = msgspec.json.Decoder(float_hook=Decimal)
 def decode_json(raw: bytes, name: str = "body") -> Any:
     """A JSON value; numbers with a point or exponent are Decimals. Raises `Invalid` naming the place of what is wrong."""
     if raw.count(b"[") + raw.count(b"{") > DEEPEST and _depth(raw) > DEEPEST:
-        raise Invalid({name: f"is nested deeper than {DEEPEST}; flatten it"})
+        raise Refused({name: f"is nested deeper than {DEEPEST}; flatten it"})
     try:
         return _exact.decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, ArithmeticError) as error:
-        raise Invalid(_diagnosis(raw, name, error)) from error
+        raise Refused(_diagnosis(raw, name, error)) from error
 
 
 def _depth(raw: bytes) -> int:
@@ -87,7 +88,7 @@ def _strangers(value: Any, place: str, found: dict[str, str]) -> None:
 def object_of(value: Any, known: Mapping[str, type | tuple[type, ...]], name: str = "body") -> dict[str, Any]:
     """A JSON object with known members of these types only; a null is as good as absent."""
     if not isinstance(value, dict):
-        raise Invalid({name: "is not a JSON object"})
+        raise Refused({name: "is not a JSON object"})
     problems = {}
     for key, item in value.items():
         if key not in known:
@@ -95,7 +96,7 @@ def object_of(value: Any, known: Mapping[str, type | tuple[type, ...]], name: st
         elif item is not None and (not isinstance(item, known[key]) or (isinstance(item, bool) and known[key] is int)):
             problems[key] = f"is not {_NAMES.get(known[key], 'of the right type')}"
     if problems:
-        raise Invalid(problems)
+        raise Refused(problems)
     return {key: item for key, item in value.items() if item is not None}
 
 
@@ -114,7 +115,7 @@ def values_of(entity: Entity[Any], body: Any, *, patch: bool, name: str = "body"
     Raises `Invalid` for what is not an object, and for each name that is not a field.
     """
     if not isinstance(body, dict):
-        raise Invalid({name: f"is not a JSON object of fields of {entity.resource}"})
+        raise Refused({name: f"is not a JSON object of fields of {entity.resource}"})
     values: dict[str, Any] = {}
     problems: dict[str, str] = {}
     for key, value in body.items():
@@ -128,7 +129,7 @@ def values_of(entity: Entity[Any], body: Any, *, patch: bool, name: str = "body"
         else:
             values[field.name] = value
     if problems:
-        raise Invalid(problems | _other_problems(entity, values, patch=patch))
+        raise Refused(problems | _other_problems(entity, values, patch=patch))
     return values
 
 
@@ -140,7 +141,7 @@ def _other_problems(entity: Entity[Any], values: dict[str, Any], *, patch: bool)
         else:
             check_row(entity, values)
     except Invalid as error:
-        return error.fields
+        return {wire(name, entity): text for name, text in error.fields.items()}
     return {}
 
 
@@ -158,15 +159,15 @@ def floats(value: Any) -> Any:
 def filter_of(entity: Entity[Any], value: Any, name: str, depth: int = 0) -> Filter:
     """A filter in its JSON form, `{"type": "condition", "field", "op", "value"}` or `{"type": "group", "op", "items"}`, by JSON names."""
     if depth > DEEPEST_FILTER:
-        raise Invalid({name: "is nested too deep; flatten it"})
+        raise Refused({name: "is nested too deep; flatten it"})
     if not isinstance(value, dict):
-        raise Invalid({name: "is not a JSON object"})
+        raise Refused({name: "is not a JSON object"})
     if value.get("type") == "group" and value.keys() == {"type", "op", "items"} and isinstance(value["items"], list):
         if value["op"] not in ("and", "or"):
-            raise Invalid({name: "a group's op is `and` or `or`"})
+            raise Refused({name: "a group's op is `and` or `or`"})
         return Group(value["op"], tuple(filter_of(entity, item, name, depth + 1) for item in value["items"]))
     if value.get("type") != "condition" or value.keys() != {"type", "field", "op", "value"}:
-        raise Invalid(
+        raise Refused(
             {
                 name: 'holds something else than {"type": "condition", "field", "op", "value"}'
                 ' and {"type": "group", "op", "items"}'
@@ -175,9 +176,9 @@ def filter_of(entity: Entity[Any], value: Any, name: str, depth: int = 0) -> Fil
     field = entity.by_wire.get(value["field"]) if isinstance(value["field"], str) else None
     if field is None:
         wrong = str(value["field"])[:100]
-        raise Invalid({wrong: f"is not a field of {entity.resource}{suggest(wrong, entity.by_wire)}"})
+        raise Refused({wrong: f"is not a field of {entity.resource}{suggest(wrong, entity.by_wire)}"})
     if not isinstance(value["op"], str):
-        raise Invalid({field.name: "has an op that is not a text"})
+        raise Refused({field.wire: "has an op that is not a text"})
     operand = value["value"] if field.kind == "decimal" else floats(value["value"])
     op: Any = value["op"]
     return Condition(field.name, op, operand)

@@ -12,7 +12,7 @@ from interlock.entity import Entity
 from interlock.errors import InterlockError, Invalid
 from interlock.gateway.bodies import filter_of, object_of, values_of
 from interlock.gateway.calls import Call, clean_id
-from interlock.gateway.problems import problem
+from interlock.gateway.problems import Refused, problem
 from interlock.gateway.replies import Reply, json_reply
 from interlock.identifiers import new_id
 from interlock.services.policy import check
@@ -34,12 +34,12 @@ async def bulk(call: Call) -> Reply:
     body = object_of(await call.json(), known)
     verb = body.get("verb")
     if verb not in VERBS:
-        raise Invalid({"verb": f"is not one of {', '.join(VERBS)}{suggest(str(verb), VERBS)}"})
+        raise Refused({"verb": f"is not one of {', '.join(VERBS)}{suggest(str(verb), VERBS)}"})
     expected = body.get("expectedVersion")
     if verb == "get":
         deleted: Any = body.get("deleted", "without")
         if deleted not in ("without", "with", "only"):
-            raise Invalid({"deleted": "is not one of without, with, only"})
+            raise Refused({"deleted": "is not one of without, with, only"})
         return json_reply({"rows": await call.service.get_many(_ids(entity, body), deleted=deleted)})
     if verb == "create":
         outcomes = await _created(call, _listed(body, "rows"))
@@ -64,16 +64,16 @@ async def bulk(call: Call) -> Reply:
 def _listed(body: dict[str, Any], name: str) -> list[Any]:
     items = body.get(name)
     if items is None:
-        raise Invalid({name: "is required"})
+        raise Refused({name: "is required"})
     if len(items) > MOST:
-        raise Invalid({name: f"has more than {MOST} items; send several calls"})
+        raise Refused({name: f"has more than {MOST} items; send several calls"})
     return cast("list[Any]", items)
 
 
 def _ids(entity: Entity[Any], body: dict[str, Any]) -> tuple[str, ...]:
     ids = _listed(body, "ids")
     if not all(isinstance(item, str) and item.isprintable() and 0 < len(item) <= 200 for item in ids):
-        raise Invalid({"ids": "holds something that is not an id"})
+        raise Refused({"ids": "holds something that is not an id"})
     return tuple(clean_id(entity.resource, item) for item in ids)
 
 
@@ -155,7 +155,7 @@ async def aggregate(call: Call) -> Reply:
 def _named(entity: Entity[Any], name: Any) -> str:
     field = entity.by_wire.get(name) if isinstance(name, str) else None
     if field is None:
-        raise Invalid({str(name)[:100]: f"is not a field of {entity.resource}{suggest(str(name), entity.by_wire)}"})
+        raise Refused({str(name)[:100]: f"is not a field of {entity.resource}{suggest(str(name), entity.by_wire)}"})
     return field.name
 
 
@@ -165,7 +165,7 @@ def _group(entity: Entity[Any], item: Any) -> GroupBy:
     told = object_of(item, {"field": str, "bucket": str}, "groupBy")
     bucket: Any = told.get("bucket")
     if bucket not in (None, "day", "month", "year"):
-        raise Invalid({"bucket": "is not one of day, month, year"})
+        raise Refused({"bucket": "is not one of day, month, year"})
     return GroupBy(_named(entity, told.get("field")), bucket)
 
 
@@ -173,10 +173,10 @@ def _measure(entity: Entity[Any], item: Any) -> Measure:
     told = object_of(item, {"op": str, "field": str}, "measures")
     op: Any = told.get("op")
     if op not in ("count", "sum", "min", "max"):
-        raise Invalid({"op": "is not one of count, sum, min, max"})
+        raise Refused({"op": "is not one of count, sum, min, max"})
     field = told.get("field")
     if field is None and op != "count":
-        raise Invalid({"field": f"is required for {op}"})
+        raise Refused({"field": f"is required for {op}"})
     return Measure(op, None if field is None else _named(entity, field))
 
 
@@ -191,7 +191,7 @@ async def put(call: Call) -> Reply:
     body = object_of(await call.json(), {"rows": list, "sequence": int})
     sequence = body.get("sequence", 0)
     if sequence < 0:
-        raise Invalid({"sequence": "is below 0"})
+        raise Refused({"sequence": "is below 0"})
     rows = tuple(_image(entity, call.identity.tenant_id, item) for item in _listed(body, "rows"))
     route = call.services.route(entity.service)
     answer = await route.handle(

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 from interlock.contract import Identity
 from interlock.entity import Entity
-from interlock.errors import Invalid, NotFound
+from interlock.errors import NotFound
 from interlock.gateway.bodies import decode_json
 from interlock.gateway.params import Parameters, split_query
-from interlock.gateway.problems import MediaType, NoRoute, TooLarge
+from interlock.gateway.problems import MediaType, NoRoute, Refused, TooLarge
 from interlock.gateway.replies import Reply, Stream
 from interlock.services import EntityService, Services
 
@@ -110,7 +110,7 @@ class Call:
     def no_query(self) -> None:
         """Raise `Invalid` where there are parameters: nothing that was said is passed over."""
         for name, _ in self.query:
-            raise Invalid({name: "is not a parameter here; leave it out"})
+            raise Refused({name: "is not a parameter here; leave it out"})
 
     @property
     def expected_version(self) -> int | None:
@@ -120,7 +120,7 @@ class Call:
             return None
         found = _TAG.fullmatch(text)
         if found is None:
-            raise Invalid({"If-Match": 'is not a version as ETag gives it, such as "3"'})
+            raise Refused({"If-Match": 'is not a version as ETag gives it, such as "3"'})
         return int(found.group(1))
 
     @property
@@ -130,7 +130,7 @@ class Call:
         if text is None:
             return None
         if not _OPERATION.fullmatch(text):
-            raise Invalid({"Idempotency-Key": "is not 1 to 255 visible ASCII characters"})
+            raise Refused({"Idempotency-Key": "is not 1 to 255 visible ASCII characters"})
         return text
 
     # -- body -----------------------------------------------------------------------------------------------------
@@ -170,7 +170,7 @@ class Call:
         if not raw:
             if empty is not None:
                 return empty
-            raise Invalid({"body": "is empty; send JSON"})
+            raise Refused({"body": "is empty; send JSON"})
         return decode_json(raw)
 
     def _check_type(self) -> None:

@@ -9,8 +9,9 @@ from typing import Any, Final
 import msgspec
 
 from interlock.contract import Change
-from interlock.errors import InterlockError, Invalid
+from interlock.errors import InterlockError
 from interlock.gateway.calls import Call, header_of
+from interlock.gateway.problems import Refused
 from interlock.gateway.replies import Headers, Stream
 
 __all__ = ["changes"]
@@ -31,7 +32,7 @@ async def changes(call: Call) -> Stream:
     call.no_query()
     after = call.header(b"last-event-id")
     if after is not None and (len(after) > 200 or not after.isprintable()):
-        raise Invalid({"Last-Event-ID": "is not an id that this stream gave; leave it out"})
+        raise Refused({"Last-Event-ID": "is not an id that this stream gave; leave it out"})
     stream = call.service.changes(after or None)
     # The first step is begun here: what cannot be watched is a proper error, not a stream that breaks.
     first = asyncio.ensure_future(anext(stream))

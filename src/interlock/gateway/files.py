@@ -9,10 +9,9 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from interlock.entities.file import File
-from interlock.errors import Invalid
 from interlock.gateway.bodies import object_of
 from interlock.gateway.calls import Call, clean_id
-from interlock.gateway.problems import RangeOutside
+from interlock.gateway.problems import RangeOutside, Refused
 from interlock.gateway.replies import Headers, Reply, Stream, json_reply
 from interlock.services import Services
 from interlock.services.files import Download
@@ -40,7 +39,7 @@ def _expected(digest: str | None) -> str | None:
         return None
     found = _DIGEST.search(digest)
     if found is None:
-        raise Invalid({"Content-Digest": "has no sha-256=:base64: in it"})
+        raise Refused({"Content-Digest": "has no sha-256=:base64: in it"})
     return base64.b64decode(found.group(1)).hex()
 
 
@@ -58,7 +57,7 @@ async def sign(call: Call) -> Reply:
     body = object_of(await call.json(), {"expires": int})
     expires = body.get("expires", 3600)
     if not 1 <= expires <= LONGEST_LIFE:
-        raise Invalid({"expires": f"is {expires}; give 1 to {LONGEST_LIFE} seconds"})
+        raise Refused({"expires": f"is {expires}; give 1 to {LONGEST_LIFE} seconds"})
     file_id = clean_id("files", call.path_params["id"])
     await call.services.files.get(file_id)
     signature = call.edge.signer.sign(call.identity.tenant_id, file_id, expires)
@@ -92,7 +91,7 @@ def _reader(call: Call, file_id: str) -> Services:
     parameters = dict(call.query)
     signature = parameters.pop("signature", None)
     for name in parameters:
-        raise Invalid({name: "is not a parameter here; leave it out"})
+        raise Refused({name: "is not a parameter here; leave it out"})
     if signature is None:
         return call.services
     identity = call.edge.signer.check(signature, file_id)

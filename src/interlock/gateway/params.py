@@ -20,6 +20,7 @@ from interlock.contract import DEFAULT_LIMIT, Condition, Filter, Group, Near, Qu
 from interlock.entity import Entity, Field
 from interlock.errors import Invalid
 from interlock.gateway.bodies import decode_json, filter_of
+from interlock.gateway.problems import Refused, wire
 from interlock.validation import check_query, suggest
 
 __all__ = ["Listing", "Parameters", "flag_deleted", "listing_of", "split_query"]
@@ -78,7 +79,7 @@ def split_query(raw: bytes) -> Parameters:
         return []
     parts = raw.split(b"&")
     if len(parts) > MAX_PARAMETERS:
-        raise Invalid({"query": f"has more than {MAX_PARAMETERS} parameters; use POST …/_bulk for many ids"})
+        raise Refused({"query": f"has more than {MAX_PARAMETERS} parameters; use POST …/_bulk for many ids"})
     parameters: Parameters = []
     for part in parts:
         if not part:
@@ -92,7 +93,7 @@ def _text(quoted: bytes, name: str) -> str:
     try:
         return unquote_to_bytes(quoted.replace(b"+", b" ")).decode()
     except UnicodeDecodeError as error:
-        raise Invalid({name: "is not UTF-8, percent-encoded; encode it so"}) from error
+        raise Refused({name: "is not UTF-8, percent-encoded; encode it so"}) from error
 
 
 def flag_deleted(parameters: Parameters) -> Any:
@@ -100,10 +101,10 @@ def flag_deleted(parameters: Parameters) -> Any:
     deleted: str | None = "without"
     for name, value in parameters:
         if name != "_deleted":
-            raise Invalid({name: f"is not a parameter here{suggest(name, ('_deleted',))}"})
+            raise Refused({name: f"is not a parameter here{suggest(name, ('_deleted',))}"})
         deleted = value
     if deleted not in ("without", "with", "only"):
-        raise Invalid({"_deleted": "is not one of without, with, only"})
+        raise Refused({"_deleted": "is not one of without, with, only"})
     return deleted
 
 
@@ -115,7 +116,7 @@ def listing_of(entity: Entity[Any], parameters: Parameters) -> Listing:
     for name, value in parameters:
         if name in _KNOWN and name not in ("id", "ids") and not _is_field(entity, name):
             if name in given:
-                raise Invalid({name: "is given twice; give it once"})
+                raise Refused({name: "is given twice; give it once"})
             given[name] = value
         elif _IDS.fullmatch(name):
             ids.append(value or "")
@@ -142,7 +143,7 @@ def _check_style(given: Mapping[str, Any], fields: bool) -> None:
         used.append(_SLICED)
     if len(used) > 1:
         names = sorted(given.keys() & (_OURS | _SLICED | _SIMPLE))
-        raise Invalid(
+        raise Refused(
             dict.fromkeys(
                 names,
                 "mixes two styles; use one of _start/_end/_sort/_order, range/sort/filter, _limit/_offset/_filter",
@@ -163,7 +164,7 @@ def _sliced(entity: Entity[Any], given: Mapping[str, str | None], where: list[Fi
     if given.get("_end") is not None:
         limit = _number(given, "_end", 0) - start
         if limit < 1:
-            raise Invalid({"_end": "is not behind _start"})
+            raise Refused({"_end": "is not behind _start"})
     query = Query(
         where=_joined(where),
         search=given.get("q") or None,
@@ -180,12 +181,12 @@ def _ordered(entity: Entity[Any], given: Mapping[str, str | None]) -> tuple[Sort
     fields = [name for name in (given.get("_sort") or "").split(",") if name]
     orders = [order for order in (given.get("_order") or "").split(",") if order]
     if len(orders) > len(fields):
-        raise Invalid({"_order": "has more directions than _sort has fields"})
+        raise Refused({"_order": "has more directions than _sort has fields"})
     orders += ["asc"] * (len(fields) - len(orders))
     sorts = []
     for field, order in zip(fields, orders, strict=True):
         if order.lower() not in ("asc", "desc"):
-            raise Invalid({"_order": f"{order[:50]!r} is neither asc nor desc"})
+            raise Refused({"_order": f"{order[:50]!r} is neither asc nor desc"})
         minus = field.startswith("-") and "_order" not in given
         sorts.append(
             Sort(_field(entity, field[1:] if minus else field, "_sort").name, minus or order.lower() == "desc")
@@ -206,11 +207,11 @@ def _simple(entity: Entity[Any], given: Mapping[str, str | None]) -> Listing:
     if "range" in given:
         bounds = _json(given, "range", list, [])
         if len(bounds) != 2 or not all(type(bound) is int for bound in bounds) or bounds[0] < 0:
-            raise Invalid({"range": "is not a pair of positions such as [0,24]"})
+            raise Refused({"range": "is not a pair of positions such as [0,24]"})
         offset, limit = bounds[0], bounds[1] - bounds[0] + 1
     search = filters.pop("q", None) if "q" not in entity.by_wire else None
     if search is not None and not isinstance(search, str):
-        raise Invalid({"q": "is not a text"})
+        raise Refused({"q": "is not a text"})
     query = Query(
         where=_joined([_json_filter(entity, name, value) for name, value in filters.items()]),
         search=search or None,
@@ -226,11 +227,11 @@ def _simple(entity: Entity[Any], given: Mapping[str, str | None]) -> Listing:
 def _pairs(entity: Entity[Any], listed: list[Any]) -> tuple[Sort, ...]:
     flat = [part for item in listed for part in (item if isinstance(item, list) else [item])]
     if len(flat) % 2 or not all(isinstance(part, str) for part in flat):
-        raise Invalid({"sort": 'is not a pair such as ["companyName","ASC"]'})
+        raise Refused({"sort": 'is not a pair such as ["companyName","ASC"]'})
     sorts = []
     for field, order in zip(flat[::2], flat[1::2], strict=True):
         if order.lower() not in ("asc", "desc"):
-            raise Invalid({"sort": f"{order[:50]!r} is neither ASC nor DESC"})
+            raise Refused({"sort": f"{order[:50]!r} is neither ASC nor DESC"})
         sorts.append(Sort(_field(entity, field, "sort").name, order.lower() == "desc"))
     return tuple(sorts)
 
@@ -241,7 +242,7 @@ def _json(given: Mapping[str, str | None], name: str, kind: type[Any], default: 
         return default
     value = decode_json(text.encode("utf-8", "surrogatepass"), name)
     if not isinstance(value, kind):
-        raise Invalid({name: f"is not a JSON {'object' if kind is dict else 'array'}"})
+        raise Refused({name: f"is not a JSON {'object' if kind is dict else 'array'}"})
     return value
 
 
@@ -250,7 +251,7 @@ def _json(given: Mapping[str, str | None], name: str, kind: type[Any], default: 
 
 def _ours(entity: Entity[Any], given: Mapping[str, str | None], where: list[Filter]) -> Listing:
     if "q" in given and "_search" in given:
-        raise Invalid({"q": "is another name of _search; give one of them"})
+        raise Refused({"q": "is another name of _search; give one of them"})
     if given.get("_filter"):
         where.insert(0, filter_of(entity, _json(given, "_filter", dict, {}), "_filter"))
     sort = []
@@ -281,7 +282,7 @@ def _near(given: Mapping[str, str | None]) -> Near | None:
     try:
         lat, lon, km = (float(part) for part in text.split(","))
     except ValueError as error:
-        raise Invalid({"_near": "is not latitude,longitude,kilometres such as 52.52,13.40,10"}) from error
+        raise Refused({"_near": "is not latitude,longitude,kilometres such as 52.52,13.40,10"}) from error
     return Near(lat, lon, km)
 
 
@@ -296,7 +297,7 @@ def _resolve(entity: Entity[Any], name: str) -> tuple[Field, str]:
     for suffix, op in _SUFFIXES.items():
         if name.endswith(suffix) and (field := entity.by_wire.get(name[: -len(suffix)])) is not None:
             return field, op
-    raise Invalid(
+    raise Refused(
         {name: f"is not a field or parameter of {entity.resource}{suggest(name, (*entity.by_wire, *_KNOWN))}"}
     )
 
@@ -348,7 +349,7 @@ def _joined(where: Iterable[Filter]) -> Filter | None:
 def _field(entity: Entity[Any], wire: str, parameter: str) -> Field:
     field = entity.by_wire.get(wire)
     if field is None:
-        raise Invalid({parameter: f"{wire[:100]!r} is not a field of {entity.resource}{suggest(wire, entity.by_wire)}"})
+        raise Refused({parameter: f"{wire[:100]!r} is not a field of {entity.resource}{suggest(wire, entity.by_wire)}"})
     return field
 
 
@@ -357,7 +358,7 @@ def _number(given: Mapping[str, str | None], name: str, default: int) -> int:
     if text is None:
         return default
     if not (text.isascii() and text.isdecimal() and len(text) <= 15):
-        raise Invalid({name: "is not a whole number, 0 or more"})
+        raise Refused({name: "is not a whole number, 0 or more"})
     return int(text)
 
 
@@ -366,4 +367,4 @@ def _checked(entity: Entity[Any], query: Query, names: Mapping[str, str]) -> Lis
     try:
         return Listing(check_query(entity, query, lax=True))
     except Invalid as error:
-        raise Invalid({names.get(name, name): text for name, text in error.fields.items()}) from error
+        raise Refused({names.get(name) or wire(name, entity): text for name, text in error.fields.items()}) from error

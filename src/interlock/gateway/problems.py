@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from http import HTTPStatus
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
@@ -28,6 +29,7 @@ __all__ = [
     "NoRoute",
     "NotAllowed",
     "RangeOutside",
+    "Refused",
     "TooLarge",
     "UriTooLong",
     "problem",
@@ -42,6 +44,10 @@ _encode = msgspec.json.Encoder().encode
 _RENAMED: Final[Mapping[str, str]] = MappingProxyType(
     {"expected_version": "If-Match", "operation_id": "Idempotency-Key"}
 )
+
+
+class Refused(Invalid):
+    """Input that this edge itself refuses: its fields are named as the caller named them."""
 
 
 class NoRoute(InterlockError):
@@ -62,25 +68,25 @@ class NotAllowed(InterlockError):
         self.allow = allow
 
 
-class TooLarge(Invalid):
+class TooLarge(Refused):
     """The body is larger than this server takes."""
 
     status: ClassVar[int] = 413
 
 
-class UriTooLong(Invalid):
+class UriTooLong(Refused):
     """The address is longer than this server reads."""
 
     status: ClassVar[int] = 414
 
 
-class MediaType(Invalid):
+class MediaType(Refused):
     """The body is in a format or encoding that is not read here."""
 
     status: ClassVar[int] = 415
 
 
-class RangeOutside(Invalid):
+class RangeOutside(Refused):
     """The range begins behind the end of the file; `size` is in bytes."""
 
     status: ClassVar[int] = 416
@@ -112,7 +118,8 @@ def problem(error: InterlockError, entity: Entity[Any] | None = None, instance: 
     errors: dict[str, str] = {}
     message = printable(error.message)
     if isinstance(error, Invalid):
-        errors = {wire(name, entity): printable(text) for name, text in error.fields.items()}
+        named = printable if isinstance(error, Refused) else partial(wire, entity=entity)
+        errors = {named(name): printable(text) for name, text in error.fields.items()}
         if errors:
             message = printable("; ".join(f"{name}: {text}" for name, text in errors.items()))
     body: dict[str, Any] = {

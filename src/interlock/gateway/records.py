@@ -6,14 +6,15 @@ from typing import Any, Final
 
 import msgspec
 
-from interlock.contract import Record
+from interlock.contract import Page, Record
 from interlock.entity import Entity
 from interlock.errors import Invalid
 from interlock.gateway.bodies import values_of
 from interlock.gateway.calls import Call
 from interlock.gateway.params import Listing, flag_deleted, listing_of, split_query
+from interlock.gateway.problems import Refused
 from interlock.gateway.replies import JSON, Headers, Reply
-from interlock.services import Services
+from interlock.services import EntityService, Services
 
 __all__ = ["Lists", "create", "delete", "find_by_body", "one", "record_reply", "restore", "update"]
 
@@ -50,12 +51,20 @@ class Lists:
             rows = await service.get_many(_clean(listing.ids), deleted=listing.query.deleted)
             self._count(headers, 0, len(rows), len(rows))
             return Reply(200, headers, _encode(rows))
-        page = await service.find(listing.query)
+        page = await self._found(service, listing)
         if page.total is not None:
             self._count(headers, listing.query.offset, len(page.items), page.total)
         if page.next_cursor is not None:
             headers.append((b"x-next-cursor", page.next_cursor.encode()))
         return Reply(200, headers, _encode(page.items))
+
+    async def _found(self, service: EntityService[Any], listing: Listing) -> Page[Any]:
+        if listing.query.cursor is None:
+            return await service.find(listing.query)
+        try:
+            return await service.find(listing.query)
+        except Invalid as error:
+            raise Refused({f"_{name}": text for name, text in error.fields.items()}) from error
 
     def _count(self, headers: Headers, start: int, rows: int, total: int) -> None:
         headers.append((b"x-total-count", b"%d" % total))
@@ -93,10 +102,10 @@ async def find_by_body(call: Call) -> Reply:
     """POST _find: a list whose parameters are too long for an address."""
     body = await call.json()
     if not isinstance(body, dict):
-        raise Invalid({"body": "is not a JSON object of parameters"})
+        raise Refused({"body": "is not a JSON object of parameters"})
     wrong = {name: "is not a text" for name, value in body.items() if not isinstance(value, str)}
     if wrong:
-        raise Invalid(wrong)
+        raise Refused(wrong)
     return await Lists(call.entity).answer(call.services, listing_of(call.entity, list(body.items())))
 
 

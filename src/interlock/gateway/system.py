@@ -9,11 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from interlock.app import ServiceStatus
-from interlock.errors import Invalid, Misconfigured
+from interlock.errors import Misconfigured
 from interlock.gateway.bodies import object_of
 from interlock.gateway.calls import Call
 from interlock.gateway.edge import Edge
-from interlock.gateway.problems import NoRoute
+from interlock.gateway.problems import NoRoute, Refused
 from interlock.gateway.replies import Headers, Reply, json_reply
 from interlock.services.policy import check
 
@@ -123,11 +123,11 @@ async def switch(call: Call) -> Reply:
     body = object_of(await call.json(), {"service": str, "backend": str})
     missing = {name: "is required" for name in ("service", "backend") if not body.get(name)}
     if missing:
-        raise Invalid(missing)
+        raise Refused(missing)
     try:
         done = await call.edge.app.switch(body["service"], body["backend"], call.identity)
     except Misconfigured as error:
-        raise Invalid({"backend": "; ".join(error.problems)}) from error
+        raise Refused({"backend": "; ".join(error.problems)}) from error
     return json_reply(
         {
             "service": done.service,
