@@ -22,7 +22,8 @@ __all__ = ["CHANNEL", "Feed", "Hub", "Listener", "Notice", "Poller", "Watch", "n
 
 CHANNEL: Final = "interlock_changes"
 _BUFFER: Final = 1000
-_HISTORIES: Final = 1000
+_HISTORY: Final = 250
+_TOPICS: Final = 1000
 _NOTICE_BYTES: Final = 7500
 """PostgreSQL refuses payloads of 8000 bytes and more."""
 
@@ -98,71 +99,82 @@ class Watch:
         self._arrived.set()
 
 
+class _Topic:
+    """One tenant's watchers of one resource, and its last changes, for those who resume."""
+
+    def __init__(self) -> None:
+        self.watches: weakref.WeakSet[Watch] = weakref.WeakSet()
+        self.history: deque[Change] = deque(maxlen=_HISTORY)
+
+    def tell(self, change: Change) -> None:
+        self.history.append(change)
+        for watch in tuple(self.watches):
+            watch.put(change)
+
+
 class Hub:
-    """The watchers of this process, and the last changes, for those who resume."""
+    """The watchers of this process."""
 
     def __init__(self) -> None:
         self._run = new_id()
         self._count = 0
-        self._watches: dict[Key, weakref.WeakSet[Watch]] = {}
-        self._history: OrderedDict[Key, deque[Change]] = OrderedDict()
-        self._since = 0
+        self._topics: OrderedDict[Key, _Topic] = OrderedDict()
 
     @property
     def watched(self) -> bool:
         """True where somebody watches, or has watched and may resume."""
-        return bool(self._history)
+        return bool(self._topics)
 
     def watch(self, key: Key, after: str | None, ready: Callable[[], Awaitable[None]]) -> Watch:
         """A watch that has the changes from now on, or from `after` on."""
+        topic = self._topics.get(key)
+        known = topic is not None
+        if topic is None:
+            topic = self._topics[key] = _Topic()
         watch = Watch(key[1], ready)
-        self._watches.setdefault(key, weakref.WeakSet()).add(watch)
-        known = self._history.get(key)
-        if known is None:
-            self._history[key] = deque(maxlen=_BUFFER)
-            if len(self._history) > _HISTORIES:
-                self._history.popitem(last=False)
         if after is not None:
-            self._resume(watch, key, known or (), after)
+            self._resume(watch, topic, key[1], after, known=known)
+        topic.watches.add(watch)
+        if len(self._topics) > _TOPICS:
+            self._forget_some()
         return watch
 
-    def _resume(self, watch: Watch, key: Key, known: Iterable[Change], after: str) -> None:
-        missed = list(known)
-        at = next((i for i, change in enumerate(missed) if change.position == after), None)
-        if at is None and after != self._position(self._count):
-            watch.put(Change(kind="resync", resource=key[1], position=self._position(self._count)))
-            return
-        for change in missed[at + 1 :] if at is not None else ():
-            watch.put(change)
+    def _forget_some(self) -> None:
+        unwatched = [key for key, topic in self._topics.items() if not topic.watches]
+        for key in unwatched[: len(self._topics) - _TOPICS]:
+            del self._topics[key]
 
-    def _position(self, count: int) -> str:
-        return f"{self._run}.{count}"
+    def _resume(self, watch: Watch, topic: _Topic, resource: str, after: str, *, known: bool) -> None:
+        missed = list(topic.history)
+        at = next((i for i, change in enumerate(missed) if change.position == after), None)
+        if at is not None:
+            for change in missed[at + 1 :]:
+                watch.put(change)
+        elif not known or after != self._position():
+            watch.put(Change(kind="resync", resource=resource, position=self._position()))
+
+    def _position(self) -> str:
+        return f"{self._run}.{self._count}"
 
     def publish(self, tenant_id: str, changes: Iterable[Change]) -> None:
         """Tell everybody who watches."""
         for change in changes:
-            key = (tenant_id, change.resource)
-            history = self._history.get(key)
-            if history is None:
-                continue
-            self._count += 1
-            told = msgspec.structs.replace(change, position=self._position(self._count))
-            history.append(told)
-            for watch in tuple(self._watches.get(key, ())):
-                watch.put(told)
+            topic = self._topics.get((tenant_id, change.resource))
+            if topic is not None:
+                self._count += 1
+                topic.tell(msgspec.structs.replace(change, position=self._position()))
 
     def resync(self) -> None:
         """Changes may have been missed: everybody reads again."""
-        for key, watches in self._watches.items():
-            self._history[key] = deque(maxlen=_BUFFER)
-            self._count += 1
-            for watch in tuple(watches):
-                watch.put(Change(kind="resync", resource=key[1], position=self._position(self._count)))
+        self._count += 1
+        for (_, resource), topic in self._topics.items():
+            topic.history.clear()
+            topic.tell(Change(kind="resync", resource=resource, position=self._position()))
 
     async def aclose(self) -> None:
         """End every watch."""
-        for watches in self._watches.values():
-            for watch in tuple(watches):
+        for topic in self._topics.values():
+            for watch in tuple(topic.watches):
                 await watch.aclose()
 
 

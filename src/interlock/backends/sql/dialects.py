@@ -33,6 +33,8 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
 from sqlalchemy.dialects.sqlite.aiosqlite import SQLiteDialect_aiosqlite
 from sqlalchemy.engine.interfaces import Dialect as Compiler
+from sqlalchemy.sql.elements import UnaryExpression
+from sqlalchemy.sql.operators import custom_op
 from sqlalchemy.types import TypeEngine
 
 from interlock.entity import Field, Kind
@@ -79,6 +81,10 @@ class Dialect(Protocol):
         ...
 
     def selected(self, col: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]: ...
+
+    def sorted_last(self, col: ColumnElement[Any]) -> ColumnElement[Any]:
+        """The column as a key of an order that must not choose the index."""
+        ...
 
     def list_value(self, values: Sequence[Any]) -> Any: ...
 
@@ -150,6 +156,9 @@ class _Postgres:
     def selected(self, col: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:
         # Without it 10.5 would come back as 10.5000, and SQLite gives 10.5.
         return func.trim_scale(col) if kind == "decimal" else col
+
+    def sorted_last(self, col: ColumnElement[Any]) -> ColumnElement[Any]:
+        return col
 
     def list_value(self, values: Sequence[Any]) -> Any:
         return list(values)
@@ -245,6 +254,10 @@ class _Sqlite:
 
     def selected(self, col: ColumnElement[Any], kind: Kind) -> ColumnElement[Any]:
         return col
+
+    def sorted_last(self, col: ColumnElement[Any]) -> ColumnElement[Any]:
+        # Without statistics SQLite would rather read all of the tenant's rows in order than sort the few that match.
+        return UnaryExpression(col, operator=custom_op("+"))
 
     def list_value(self, values: Sequence[Any]) -> Any:
         return _json_text(values)

@@ -60,6 +60,8 @@ class Statements:
         self._of = table
         self._c = table.table.c
         self._dialect = dialect
+        entity = table.entity
+        self._indexed = {"id", *(r.field for r in entity.references), *(u.field for u in entity.unique)}
         self._kept: OrderedDict[tuple[str, Shape], Statement] = OrderedDict()
         self._gets: dict[Deleted, Statement] = {}
 
@@ -108,13 +110,21 @@ class Statements:
         if distance is not None:
             order = [distance, self._c.id]
         else:
+            by_index = self._selective(shape.where)
             for name, descending in shape.order:
                 column = self._c[name]
-                key: ColumnElement[Any] = column.desc() if descending else column.asc()
+                sorted_by = self._dialect.sorted_last(column) if by_index else column
+                key: ColumnElement[Any] = sorted_by.desc() if descending else sorted_by.asc()
                 order.append(key.nulls_last() if column.nullable else key)
         where = [*self._matching(shape, distance), *self._after(shape)]
         found = select(*self._of.selected).where(*where).order_by(*order)
         return found.limit(bindparam("limit", type_=BigInteger())).offset(bindparam("offset", type_=BigInteger()))
+
+    def _selective(self, where: Leaf | Node | None) -> bool:
+        """True where a condition names few rows, and an index finds them."""
+        if isinstance(where, Leaf):
+            return where.op in ("eq", "in") and where.field in self._indexed
+        return where is not None and where.op == "and" and any(self._selective(item) for item in where.items)
 
     def _count(self, shape: Shape) -> ClauseElement:
         matching = self._matching(shape, self._distance() if shape.near else None)

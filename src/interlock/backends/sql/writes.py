@@ -6,20 +6,19 @@ all with a few statements. Where somebody else took a unique value between the l
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, ColumnElement, LargeBinary, and_, bindparam, func, or_, select, update
-from sqlalchemy.dialects.postgresql import insert as upsert
-from sqlalchemy.sql.elements import ClauseElement
 
 from interlock.backends.sql.connections import Session
 from interlock.backends.sql.dialects import Dialect
 from interlock.backends.sql.operations import fingerprint, pack, unpack
-from interlock.backends.sql.statements import Statement, compiled
-from interlock.backends.sql.tables import TYPES, EntityTable, Schema
+from interlock.backends.sql.statements import Statement
+from interlock.backends.sql.tables import EntityTable, Schema
+from interlock.backends.sql.taken import Taken
+from interlock.backends.sql.write_statements import SharedStatements, WriteStatements
 from interlock.contract import Change, Outcome, Record, Request
 from interlock.entity import unchanged
 from interlock.errors import Conflict, Duplicate, InterlockError, Invalid, NotFound, Unavailable, Unsupported
@@ -45,72 +44,6 @@ class _Step(NamedTuple):
     after: Record
 
 
-class _TableStatements:
-    """The statements of writes to one table."""
-
-    def __init__(self, of: EntityTable, dialect: Dialect) -> None:
-        table, c = of.table, of.table.c
-        tenant = c.tenant_id == bindparam("tenant")
-        named = dialect.in_list(c.id, "ids", TYPES["id"])
-        extra = ("_forwarded",) if "_forwarded" in c else ()
-        self.written = (*of.written, "_seq", *extra)
-        locked = select(c["_seq"], *of.selected).where(tenant, named).order_by(c.id)
-        self.lock = compiled(locked.with_for_update() if dialect.locks_rows else locked, dialect)
-        self.insert = compiled(
-            table.insert().values({name: bindparam(f"v_{name}", type_=c[name].type) for name in self.written}), dialect
-        )
-        self.update = self._update(of, dialect, of.written)
-        self.put = self._update(of, dialect, (*of.written, "_seq"))
-        taken: list[ColumnElement[bool]] = [named]
-        uniques = [of.unique_column(u.field) for u in of.entity.unique]
-        for unique, column in zip(of.entity.unique, uniques, strict=True):
-            taken.append(and_(c.deleted_at.is_(None), dialect.in_list(column, f"u_{unique.field}", column.type)))
-        self.taken = compiled(select(c.id, c.deleted_at.is_(None), *uniques).where(tenant, or_(*taken)), dialect)
-
-    def _update(self, of: EntityTable, dialect: Dialect, names: Sequence[str]) -> Statement:
-        c = of.table.c
-        changed = {
-            name: bindparam(f"v_{name}", type_=c[name].type) for name in names if name not in ("id", "tenant_id")
-        }
-        keys = (c.tenant_id == bindparam("v_tenant_id"), c.id == bindparam("v_id"))
-        return compiled(update(of.table).where(*keys).values(changed), dialect)
-
-
-class _Taken:
-    """Which ids and unique values are in use: what the database said, and what this call has accepted since."""
-
-    def __init__(self, of: EntityTable, rows: Iterable[Sequence[Any]]) -> None:
-        self._of = of
-        self.ids: set[str] = set()
-        self._holders: dict[tuple[str, Any], str] = {}
-        for record_id, alive, *values in rows:
-            self.ids.add(record_id)
-            if alive:
-                for unique, value in zip(of.entity.unique, values, strict=True):
-                    self._holders.setdefault((unique.field, value), record_id)
-
-    def in_the_way(self, row: Record) -> Duplicate | None:
-        """The error for a row that wants what another has."""
-        for unique in self._of.entity.unique:
-            value = self._of.entity.unique_value(unique, row)
-            holder = None if value is None else self._holders.get((unique.field, value))
-            if holder is not None and holder != row.id:
-                return Duplicate(self._of.entity.resource, unique.field, holder)
-        return None
-
-    def accept(self, before: Record | None, after: Record) -> None:
-        """The row has its values from now on, and has left its old ones."""
-        self.ids.add(after.id)
-        for unique in self._of.entity.unique:
-            if before is not None:
-                old = (unique.field, self._of.entity.unique_value(unique, before))
-                if self._holders.get(old) == after.id:
-                    del self._holders[old]
-            value = self._of.entity.unique_value(unique, after)
-            if value is not None and after.deleted_at is None:
-                self._holders[unique.field, value] = after.id
-
-
 class Writer:
     """Carries out the writing verbs on a session in a transaction."""
 
@@ -119,7 +52,7 @@ class Writer:
         self._dialect = dialect
         self._clock = clock
         self._name = name
-        self._kept: dict[str, _TableStatements] = {}
+        self._kept: dict[str, WriteStatements] = {}
         self._verbs = {
             "create": self._create,
             "update": self._update,
@@ -127,40 +60,7 @@ class Writer:
             "restore": self._restore,
             "put": self._put,
         }
-        self._build_shared()
-
-    def _build_shared(self) -> None:
-        def compile_(statement: ClauseElement) -> Statement:
-            return compiled(statement, self._dialect)
-
-        o, s = self._schema.operations, self._schema.sequences
-        self._begin_operation = compile_(upsert(o).on_conflict_do_nothing().returning(o.c.operation_id))
-        self._known_operation = compile_(
-            select(o.c.fingerprint, o.c.outcomes).where(
-                o.c.tenant_id == bindparam("tenant"), o.c.operation_id == bindparam("operation")
-            )
-        )
-        self._end_operation = compile_(
-            update(o)
-            .where(o.c.tenant_id == bindparam("tenant"), o.c.operation_id == bindparam("operation"))
-            .values(outcomes=bindparam("packed", type_=LargeBinary()))
-        )
-        new = upsert(s)
-        count = new.excluded.value
-        key = [s.c.tenant_id, s.c.resource]
-        self._reserve = compile_(
-            new.on_conflict_do_update(index_elements=key, set_={"value": s.c.value + count}).returning(s.c.value)
-        )
-        higher = self._higher(s.c.value, count)
-        self._raise = compile_(new.on_conflict_do_update(index_elements=key, set_={"value": higher}))
-
-    def _higher(self, stored: ColumnElement[int], given: ColumnElement[int]) -> ColumnElement[int]:
-        # SQLite's max() of two values is PostgreSQL's greatest().
-        return (
-            func.greatest(stored, given, type_=BigInteger())
-            if self._dialect.locks_rows
-            else func.max(stored, given, type_=BigInteger())
-        )
+        self._shared = SharedStatements(schema, dialect)
 
     async def run(self, session: Session, request: Request) -> Written:
         """The whole call, in the session's transaction."""
@@ -174,7 +74,7 @@ class Writer:
         if known is not None:
             return Written(unpack(of.entity, known))
         written = await self._apply(session, of, request)
-        await self._execute(session, self._end_operation, {**key, "packed": pack(written.outcomes)})
+        await self._execute(session, self._shared.end_operation, {**key, "packed": pack(written.outcomes)})
         return written
 
     async def _remember(self, session: Session, request: Request, key: Mapping[str, str]) -> bytes | None:
@@ -183,7 +83,7 @@ class Writer:
         at = self._time(self._clock())
         begun = await self._fetch(
             session,
-            self._begin_operation,
+            self._shared.begin_operation,
             {
                 "tenant_id": key["tenant"],
                 "operation_id": key["operation"],
@@ -194,7 +94,7 @@ class Writer:
         )
         if begun:
             return None
-        found = await self._fetch(session, self._known_operation, key)
+        found = await self._fetch(session, self._shared.known_operation, key)
         if not found or found[0][1] is None:
             raise Unavailable(
                 f"{self._name}: the first call with this operation id has not ended; try again", retry_after=0.1
@@ -261,7 +161,7 @@ class Writer:
             return rows
         name = of.entity.sequence or ""
         last = await self._fetch(
-            session, self._reserve, {"tenant_id": tenant, "resource": of.entity.resource, "value": count}
+            session, self._shared.reserve, {"tenant_id": tenant, "resource": of.entity.resource, "value": count}
         )
         number = last[0][0] - count
         numbered = []
@@ -326,7 +226,7 @@ class Writer:
         taken = (
             await self._look(session, of, request.identity.tenant_id, (), wanted)
             if of.entity.unique and wanted
-            else _Taken(of, ())
+            else Taken(of, ())
         )
         outcomes: list[Outcome] = []
         steps: list[_Step] = []
@@ -355,7 +255,7 @@ class Writer:
                 raise Invalid({"created_at": "is missing; put takes whole images of rows"})
         ids = [row.id for row in request.rows]
         stored = {row.id: (sequence, row) for sequence, row in await self._lock(session, of, tenant, ids)}
-        taken = await self._look(session, of, tenant, (), request.rows) if of.entity.unique else _Taken(of, ())
+        taken = await self._look(session, of, tenant, (), request.rows) if of.entity.unique else Taken(of, ())
         outcomes: list[Outcome] = []
         steps: dict[str, _Step] = {}
         for row in request.rows:
@@ -380,16 +280,16 @@ class Writer:
         highest = max((getattr(row, name) for row in rows), default=0) if name else 0
         if highest:
             await self._execute(
-                session, self._raise, {"tenant_id": tenant, "resource": of.entity.resource, "value": highest}
+                session, self._shared.raise_to, {"tenant_id": tenant, "resource": of.entity.resource, "value": highest}
             )
 
     # Statements.
 
-    def _statements(self, of: EntityTable) -> _TableStatements:
+    def _statements(self, of: EntityTable) -> WriteStatements:
         """Compiled on first use: most programs write to few of the tables."""
         found = self._kept.get(of.entity.resource)
         if found is None:
-            found = self._kept[of.entity.resource] = _TableStatements(of, self._dialect)
+            found = self._kept[of.entity.resource] = WriteStatements(of, self._dialect)
         return found
 
     async def _lock(
@@ -401,13 +301,13 @@ class Writer:
 
     async def _look(
         self, session: Session, of: EntityTable, tenant: str, ids: Sequence[str], rows: Sequence[Record]
-    ) -> _Taken:
+    ) -> Taken:
         given: dict[str, Any] = {"tenant": tenant, "ids": self._dialect.list_value(ids)}
         for unique in of.entity.unique:
             bind = self._dialect.bind(of.entity.fields[unique.field].kind)
             values = {value for row in rows if (value := of.entity.unique_value(unique, row)) is not None}
             given[f"u_{unique.field}"] = self._dialect.list_value([bind(v) if bind else v for v in values])
-        return _Taken(of, await self._fetch(session, self._statements(of).taken, given))
+        return Taken(of, await self._fetch(session, self._statements(of).taken, given))
 
     async def _insert(
         self, session: Session, of: EntityTable, rows: Sequence[Record], sequence: int = 0, *, waiting: bool = False
