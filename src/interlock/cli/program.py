@@ -39,9 +39,18 @@ def _finish(context: typer.Context, work: Coroutine[Any, Any, int | None]) -> No
     raise typer.Exit(code or Exit.OK)
 
 
+def _read() -> Settings:
+    """The settings; beside a product that brings a real API of its own, with that API in them."""
+    from interlock.cli.running import running
+
+    settings = Settings.load(embedded=True)
+    found = running(settings.home)
+    return settings if found is not None and found.api is not None else Settings.load()
+
+
 def _load(context: typer.Context, *, embedded: bool = False) -> Settings:
     try:
-        return Settings.load(embedded=embedded)
+        return Settings.load(embedded=True) if embedded else _read()
     except Misconfigured as error:
         _output(context).error(error)
         raise typer.Exit(Exit.USAGE) from error
@@ -162,7 +171,7 @@ def doctor(context: typer.Context) -> None:
     """Check configuration, packages, ports and backends, and say what to mend."""
     from interlock.cli.doctor import doctor as run
 
-    _finish(context, run(Settings.load, _output(context)))
+    _finish(context, run(_read, _output(context)))
 
 
 def seed(
