@@ -287,7 +287,6 @@ async def test_tokens(gateway: Gateway) -> None:
             headers={"kid": gateway.app.issuer.key_id},
         ),
         "cut": good[:-10],
-        "empty": "",
         "noise": "a.b.c",
         "long": "a" * 20_000,
     }
@@ -298,7 +297,7 @@ async def test_tokens(gateway: Gateway) -> None:
                 assert answer.status_code == 401, (name, answer.text)
                 assert answer.headers["www-authenticate"] == "Bearer"
                 assert answer.json()["code"] == "unauthenticated"
-                assert not token or token not in answer.text
+                assert token not in answer.text
     async with httpx.AsyncClient(base_url=gateway.url) as client:
         assert (await client.get(URL)).status_code == 401
         assert (await client.get(URL, headers={"Authorization": "Basic YTpi"})).status_code == 401

@@ -61,7 +61,7 @@ async def snapshot(gateway: Gateway, tenant: str, files: str) -> Any:
 
 def bodies(path: str, made: dict[str, str], resource: str) -> Iterator[Any]:
     """What an attacker would send: the other tenant's ids, wherever an id may stand."""
-    id = made.get(resource, made["customers"])
+    own = made.get(resource, made["customers"])
     other = {
         "companyName": "taken", "name": "taken.txt", "label": "taken", "title": "taken", "subject": "taken",
         "body": "taken", "kind": "k", "email": "taken@x.test", "displayName": "taken",
@@ -72,23 +72,23 @@ def bodies(path: str, made: dict[str, str], resource: str) -> Iterator[Any]:
     }  # fmt: skip
     if path.endswith("/_bulk"):
         for verb in ("update", "delete", "restore", "get"):
-            yield {"verb": verb, "ids": [id], "patch": {}, "deleted": "with"}
-            yield {"verb": verb, "ids": [id], "patch": {}, "expectedVersion": 1}
-        yield {"verb": "create", "rows": [{**other, "id": id, "tenantId": "north"}]}
+            yield {"verb": verb, "ids": [own], "patch": {}, "deleted": "with"}
+            yield {"verb": verb, "ids": [own], "patch": {}, "expectedVersion": 1}
+        yield {"verb": "create", "rows": [{**other, "id": own, "tenantId": "north"}]}
     elif path.endswith("/_put"):
-        yield {"rows": [{"id": id, "tenantId": "north", "version": 9, **other}], "sequence": 99}
+        yield {"rows": [{"id": own, "tenantId": "north", "version": 9, **other}], "sequence": 99}
     elif path.endswith("/_aggregate"):
         yield {"groupBy": [{"field": "id"}], "deleted": "with"}
     elif path.endswith("/_find"):
         yield {"_limit": "1000", "_deleted": "with"}
-        yield {"id": id}
+        yield {"id": own}
     elif path.endswith("/batch"):
         yield [{"path": f"{PREFIX}/{name}/{made[name]}?_deleted=with"} for name in made]
         yield [{"method": "DELETE", "path": f"{PREFIX}/{name}/{made[name]}"} for name in made]
         yield [{"method": "PATCH", "path": f"{PREFIX}/{name}/{made[name]}", "body": {}} for name in made]
     elif "/actions/" in path:
         yield {}
-        yield {"id": id}
+        yield {"id": own}
         customers = made["customers"]
         yield {"id": made["tickets"], "body": "taken"}
         yield {"id": made["deals"], "stageId": made["stages"]}
@@ -101,7 +101,7 @@ def bodies(path: str, made: dict[str, str], resource: str) -> Iterator[Any]:
     elif path.endswith("/signed-url"):
         yield {"expires": 60}
     else:
-        yield {**other, **references, "id": id, "tenantId": "north", "version": 1, "createdBy": made["users"]}
+        yield {**other, **references, "id": own, "tenantId": "north", "version": 1, "createdBy": made["users"]}
         yield {"companyName": "taken", "tenantId": "north"}
         yield {}
 
@@ -155,11 +155,11 @@ async def test_lists_searches_and_ids(gateway: Gateway) -> None:
     ).json()["id"]
     made = await planted(gateway.client(user=user), user)
     thief = gateway.client("admin", "south")
-    for resource, id in made.items():
+    for resource, own in made.items():
         for query in (
-            f"id={id}",
-            f"id={id}&id={id}&_deleted=with",
-            f'filter={{"id":["{id}"]}}',
+            f"id={own}",
+            f"id={own}&id={own}&_deleted=with",
+            f'filter={{"id":["{own}"]}}',
             "_start=0&_end=1000",
             "range=[0,999]",
             "_limit=1000&_count=exact&_deleted=with",
@@ -174,7 +174,7 @@ async def test_lists_searches_and_ids(gateway: Gateway) -> None:
         if resource in ("customers", "deals", "tickets"):
             answer = await thief.get(f"{PREFIX}/{resource}?q={MARK}")
             assert answer.headers["x-total-count"] == "0"
-        assert (await thief.get(f"{PREFIX}/{resource}/{id}")).status_code == 404
+        assert (await thief.get(f"{PREFIX}/{resource}/{own}")).status_code == 404
 
 
 async def test_an_id_of_another_tenant_can_be_used_here_too(gateway: Gateway) -> None:

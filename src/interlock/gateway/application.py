@@ -18,26 +18,30 @@ _RESOURCE: Final = PREFIX + "/{resource}"
 _RECORD: Final = _RESOURCE + "/{id}"
 _CONTENT: Final = PREFIX + "/files/{id}/content"
 
-_ROUTES: Final[tuple[tuple[str, str, Endpoint], ...]] = (
+_PUBLIC: Final[tuple[tuple[str, str, Endpoint], ...]] = (
     ("GET", "/livez", system.live),
     ("GET", "/startupz", system.startup),
     ("GET", "/metrics", system.metrics),
     ("GET", "/.well-known/jwks.json", system.jwks),
-    ("GET", f"{PREFIX}/_status", system.status),
-    ("POST", f"{PREFIX}/_switch", system.switch),
-    ("POST", f"{PREFIX}/batch", batch.batch),
     ("POST", f"{PREFIX}/auth/login", accounts.login),
     ("POST", f"{PREFIX}/auth/refresh", accounts.refresh),
-    ("POST", f"{PREFIX}/auth/logout", accounts.logout),
     ("POST", f"{PREFIX}/auth/sign-up", accounts.sign_up),
     ("POST", f"{PREFIX}/auth/magic-link", accounts.magic_link),
     ("POST", f"{PREFIX}/auth/magic-link/redeem", accounts.redeem),
     ("POST", f"{PREFIX}/auth/password-reset", accounts.request_reset),
     ("POST", f"{PREFIX}/auth/password-reset/confirm", accounts.reset),
+    ("GET", _CONTENT, files.download),
+)
+"""Answered without a token; a download checks its own, or the signature in its address."""
+
+_ROUTES: Final[tuple[tuple[str, str, Endpoint], ...]] = (
+    ("GET", f"{PREFIX}/_status", system.status),
+    ("POST", f"{PREFIX}/_switch", system.switch),
+    ("POST", f"{PREFIX}/batch", batch.batch),
+    ("POST", f"{PREFIX}/auth/logout", accounts.logout),
     ("GET", f"{PREFIX}/auth/me", accounts.current),
     ("POST", PREFIX + "/{service}/actions/{name}", actions.act),
     ("PUT", _CONTENT, files.upload),
-    ("GET", _CONTENT, files.download),
     ("DELETE", _CONTENT, files.drop),
     ("POST", PREFIX + "/files/{id}/signed-url", files.sign),
     ("POST", _RESOURCE + "/_bulk", bulk.bulk),
@@ -68,12 +72,13 @@ def create_app(app: App) -> Edge:
         """GET of a resource that has a list is answered before any route; what comes here has none."""
         raise NoRoute(f"nothing is served under {call.path[:200]}; see /openapi.json")
 
-    for method, path, endpoint in (
+    own: tuple[tuple[str, str, Endpoint], ...] = (
         ("GET", "/readyz", health.ready),
         ("GET", "/health", health.whole),
         ("GET", "/openapi.json", openapi),
-        *_ROUTES,
-        ("GET", _RESOURCE, unlisted),
-    ):
+    )
+    for method, path, endpoint in (*own, *_PUBLIC):
+        edge.route(method, path, endpoint, public=True)
+    for method, path, endpoint in (*_ROUTES, ("GET", _RESOURCE, unlisted)):
         edge.route(method, path, endpoint)
     return edge

@@ -70,9 +70,9 @@ class Edge:
 
     # -- wiring ---------------------------------------------------------------------------------------------------
 
-    def route(self, method: str, path: str, endpoint: Endpoint) -> None:
-        """Answer a method on a path template with an endpoint."""
-        self._router.routes.append(Route(path, _Served(self, endpoint, path), methods=[method]))
+    def route(self, method: str, path: str, endpoint: Endpoint, *, public: bool = False) -> None:
+        """Answer a method on a path template with an endpoint; unless it is public, to those alone whose token is good."""
+        self._router.routes.append(Route(path, _Served(self, endpoint, path, public), methods=[method]))
 
     def lists(self, path: str) -> Lists:
         """The lists under a path."""
@@ -144,7 +144,10 @@ class Edge:
             self._check_url(scope)
             served = self._served(scope)
             template = served.template
-            return template, await served.endpoint(Call(self, scope, receive))
+            call = Call(self, scope, receive)
+            if not served.public:
+                call.identity  # noqa: B018 - raises for nobody and for anybody too fast, before their body is read
+            return template, await served.endpoint(call)
         except InterlockError as error:
             return template, reply_to(error, self._about(path), path)
         except Disconnected:
@@ -248,10 +251,11 @@ async def _next(chunks: AsyncIterator[bytes]) -> bytes | None:
 class _Served:
     """An endpoint under its template, as Starlette's routes hold it."""
 
-    def __init__(self, edge: Edge, endpoint: Endpoint, template: str) -> None:
+    def __init__(self, edge: Edge, endpoint: Endpoint, template: str, public: bool) -> None:
         self.edge = edge
         self.endpoint = endpoint
         self.template = template
+        self.public = public
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self.edge(scope, receive, send)
