@@ -38,7 +38,7 @@ _BY_STATUS = {
     403: "forbidden",
     404: "not_found",
     405: "unsupported",
-    408: "deadline_exceeded",
+    408: "cut_off",
     409: "clash",
     410: "not_found",
     412: "conflict",
@@ -49,8 +49,9 @@ _BY_STATUS = {
     501: "unsupported",
     502: "cut_off",
     503: "unavailable",
-    504: "deadline_exceeded",
+    504: "cut_off",
 }
+_PARTS = {"Idempotency-Key": "operation_id", "If-Match": "expected_version", "_cursor": "cursor", "_limit": "limit"}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")
 
 
@@ -70,13 +71,18 @@ def retry_after(header: str | None) -> float | None:
     if not header:
         return None
     try:
-        return max(0.0, float(header))
+        return _sane(float(header))
     except ValueError:
         pass
     try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+        return _sane((parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
     except (ValueError, TypeError):
         return None
+
+
+def _sane(seconds: float) -> float:
+    """Nobody waits for more than a day; what is no number is no wait."""
+    return min(max(0.0, seconds), 86_400.0) if seconds == seconds else 0.0
 
 
 def error_of(reply: Reply, faults: Faults, concern: Concern) -> InterlockError:
@@ -124,13 +130,13 @@ class _Told(msgspec.Struct, frozen=True):
         found = dig(self.problem, self.faults.fields)
         if not isinstance(found, dict):
             return {}
-        codec = self.concern.codec
-        return {
-            codec.name(str(wire)) if codec else str(wire): _clean(
-                "; ".join(map(str, text)) if isinstance(text, list) else text
-            )
-            for wire, text in found.items()
-        }
+        return {self.name(str(wire)): _text(text) for wire, text in found.items()}
+
+    def name(self, wire: str) -> str:
+        """Our name of what the API calls so: of a field, or of a part of the request."""
+        if wire in _PARTS:
+            return _PARTS[wire]
+        return self.concern.codec.name(wire) if self.concern.codec else wire
 
     def current(self) -> Any:
         """The record as it stands, where a conflict brings it along."""
@@ -159,7 +165,7 @@ def _conflict(told: _Told) -> InterlockError:
 
 def _duplicate(told: _Told) -> InterlockError:
     wire = told.problem.get("field") or next(iter(told.fields()), "id")
-    field = told.concern.codec.name(str(wire)) if told.concern.codec else str(wire)
+    field = told.name(str(wire))
     existing = told.problem.get("existingId") or (told.concern.id if field == "id" else None)
     return Duplicate(told.concern.resource, field, existing or None)
 
@@ -201,6 +207,11 @@ _MAKERS: Mapping[str, Callable[[_Told], InterlockError]] = {
     "cut_off": _cut_off,
     "unsupported": lambda told: Unsupported(told.concern.api, told.message),
 }
+
+
+def _text(told: Any) -> str:
+    """What is wrong: a text, or a list of them."""
+    return _clean("; ".join(map(str, told)) if isinstance(told, list) else told)
 
 
 def _clean(text: Any) -> str:

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from typing import Any
 
@@ -47,7 +48,9 @@ class PlainWire:
         self._name = name
         self._clock = clock
         self._dialect = caller.settings.dialect
-        self._numbering = asyncio.Lock()
+        self._writing: AbstractAsyncContextManager[None] = (
+            asyncio.Lock() if self._dialect.stamps == "client" else nullcontext()
+        )
 
     async def handle(self, request: Request) -> Response:
         codec = self._codecs[request.resource]
@@ -195,7 +198,10 @@ class PlainWire:
     # -- writing --------------------------------------------------------------------------------------------------
 
     async def _write(self, request: Request, codec: Codec) -> Response:
-        """Item by item. An error of the whole call is raised while nothing is written, and from then on is the item's."""
+        """Item by item. An error of the whole call is raised while nothing is written, and from then on is the item's.
+
+        Where the client sets versions, it reads before it writes: one write at a time, lest two of this process come between each other.
+        """
         verbs: Mapping[str, Callable[[Request, Codec, Any, Concern], Awaitable[Record]]] = {
             "create": self._create,
             "update": self._update,
@@ -210,7 +216,9 @@ class PlainWire:
             operation = request.operation_id if len(items) == 1 else f"{request.operation_id}:{place}"
             concern = Concern(self._name, request.resource, codec, target, request.expected_version, operation)
             try:
-                outcomes.append(Outcome(target, await write(request, codec, item, concern)))
+                async with self._writing:
+                    row = await write(request, codec, item, concern)
+                outcomes.append(Outcome(target, row))
             except (NotFound, Conflict, Duplicate) as error:
                 outcomes.append(Outcome(target, error=error))
             except InterlockError as error:
@@ -226,12 +234,7 @@ class PlainWire:
             stamped = {"created_at": now, "updated_at": now, "created_by": user, "updated_by": user, "version": 1}
             values |= stamped | {"tenant_id": request.identity.tenant_id, "deleted_at": None}
             if codec.entity.sequence is not None:
-                async with self._numbering:
-                    values[codec.entity.sequence] = await self._highest(request, codec, codec.entity.sequence) + 1
-                    return await self._post(values, request, codec, concern)
-        return await self._post(values, request, codec, concern)
-
-    async def _post(self, values: dict[str, Any], request: Request, codec: Codec, concern: Concern) -> Record:
+                values[codec.entity.sequence] = await self._highest(request, codec, codec.entity.sequence) + 1
         reply = await self._send("POST", self._path(request.resource), concern, request, body=codec.encode(values))
         return await self._written(reply, request, codec, concern)
 
