@@ -147,7 +147,7 @@ class Customers(EntityService[Customer]):
         """Pairs of customers that may be the same, the likeliest first.
 
         Compared are folded names without accents and legal forms, e-mail addresses and telephone numbers; `score` is from
-        0 to 1. Scans the newest `MAX_SCANNED` customers, and compares a name only with those that begin alike.
+        0 to 1. Scans the newest `MAX_SCANNED` customers, and compares `MAX_PAIRS` pairs of those that begin alike.
         """
         if not 1 <= limit <= MAX_LIMIT:
             raise Invalid({"limit": f"is {limit}; give 1 to {MAX_LIMIT}"})

@@ -7,7 +7,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from difflib import SequenceMatcher
-from itertools import combinations
+from itertools import chain, combinations, islice
 from typing import Final
 
 import msgspec
@@ -22,6 +22,9 @@ MAX_SCANNED: Final = 50_000
 
 MAX_BLOCK: Final = 200
 """How many customers that begin alike are compared with one another; the rest of a larger block only by exact keys."""
+
+MAX_PAIRS: Final = 200_000
+"""How many pairs are compared in all: those of an equal key first, then those that begin alike."""
 
 _BEGIN: Final = 4
 _PHONE_DIGITS: Final = 7
@@ -108,10 +111,14 @@ def _plain_phone(phone: str) -> str:
 def pairs(seen: Sequence[Fingerprint], limit: int, threshold: float) -> tuple[DuplicatePair, ...]:
     """The likeliest pairs first, then by ids; at most `limit`."""
     candidates: set[tuple[int, int]] = set()
-    for key in ("email", "phone", "name"):
-        candidates |= _within(_blocks(getattr(one, key) for one in seen))
-    candidates |= _within(_blocks(one.name[:_BEGIN] for one in seen))
-    compared = (_compare(seen[first], seen[second]) for first, second in candidates)
+    for keys in (
+        [one.email for one in seen],
+        [one.phone for one in seen],
+        [one.name for one in seen],
+        [one.name[:_BEGIN] for one in seen],
+    ):
+        candidates.update(islice(_within(_blocks(keys)), MAX_PAIRS - len(candidates)))
+    compared = (_compare(seen[first], seen[second], threshold) for first, second in candidates)
     found = [pair for pair in compared if pair.score >= threshold]
     found.sort(key=lambda pair: (-pair.score, pair.first_id, pair.second_id))
     return tuple(found[:limit])
@@ -125,14 +132,15 @@ def _blocks(keys: Iterable[str]) -> Iterable[list[int]]:
     return blocks.values()
 
 
-def _within(blocks: Iterable[list[int]]) -> set[tuple[int, int]]:
-    return {pair for block in blocks for pair in combinations(block[:MAX_BLOCK], 2)}
+def _within(blocks: Iterable[list[int]]) -> Iterable[tuple[int, int]]:
+    """The pairs of each block, small blocks first: they say more."""
+    return chain.from_iterable(combinations(block[:MAX_BLOCK], 2) for block in sorted(blocks, key=len))
 
 
-def _compare(one: Fingerprint, other: Fingerprint) -> DuplicatePair:
+def _compare(one: Fingerprint, other: Fingerprint, threshold: float) -> DuplicatePair:
     first, second = sorted((one, other), key=lambda each: each.id)
     reasons = []
-    score = _likeness(first.name, second.name)
+    score = _likeness(first.name, second.name, threshold)
     if score >= 0.85:
         reasons.append("name")
     if first.phone and first.phone == second.phone:
@@ -146,8 +154,9 @@ def _compare(one: Fingerprint, other: Fingerprint) -> DuplicatePair:
     return DuplicatePair(first.id, second.id, first.company_name, second.company_name, round(score, 3), tuple(reasons))
 
 
-def _likeness(one: str, other: str) -> float:
+def _likeness(one: str, other: str, least: float) -> float:
+    """From 0 to 1; 0 where it is below `least`, which is cheap to find out."""
     if one == other:
         return 1.0
     matcher = SequenceMatcher(None, one, other, autojunk=False)
-    return matcher.ratio() if matcher.real_quick_ratio() >= 0.5 and matcher.quick_ratio() >= 0.5 else 0.0
+    return matcher.ratio() if matcher.real_quick_ratio() >= least and matcher.quick_ratio() >= least else 0.0
