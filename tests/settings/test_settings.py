@@ -258,3 +258,16 @@ def test_an_application_may_know_services_and_backends_of_its_own() -> None:
 def test_demo_data_is_for_development_and_test_only() -> None:
     seeded = {name for name in ("development", "test", "staging", "production") if Settings(environment=name).seed_demo}
     assert seeded == {"development", "test"}
+
+
+def test_every_setting_is_used_or_the_page_says_that_it_is_not() -> None:
+    root = Path(__file__).resolve().parents[2]
+    sources = [path for path in (root / "src").rglob("*.py") if "settings" not in path.parts]
+    code = "".join(path.read_text("utf-8") for path in sources)
+    page = (
+        (root / "docs" / "configuration.md").read_text("utf-8").partition("<!-- end settings -->")[2].partition("##")[0]
+    )
+    used = {name for name in Settings.model_fields if f"settings.{name}" in code} | {"mode", "backends", "database_url"}
+    unused = {name for name in Settings.model_fields if f"`INTERLOCK_{name.upper()}`" in page}
+    assert used | unused == set(Settings.model_fields)
+    assert not used & unused, "used by now: take it off the page's list"
