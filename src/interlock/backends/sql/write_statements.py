@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import BigInteger, ColumnElement, LargeBinary, and_, bindparam, func, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, LargeBinary, and_, bindparam, func, select, union_all, update
 from sqlalchemy.dialects.postgresql import insert as upsert
 
 from interlock.backends.sql.dialects import Dialect
@@ -34,7 +34,9 @@ class WriteStatements:
         uniques = [of.unique_column(u.field) for u in of.entity.unique]
         for unique, column in zip(of.entity.unique, uniques, strict=True):
             taken.append(and_(c.deleted_at.is_(None), dialect.in_list(column, f"u_{unique.field}", column.type)))
-        self.taken = compiled(select(c.id, c.deleted_at.is_(None), *uniques).where(tenant, or_(*taken)), dialect)
+        # One arm for each index: SQLite answers the same with OR by reading all rows of the tenant, 1.7 s at a million.
+        arms = [select(c.id, c.deleted_at.is_(None), *uniques).where(tenant, each) for each in taken]
+        self.taken = compiled(union_all(*arms), dialect)
 
     def _update(self, of: EntityTable, dialect: Dialect, names: Sequence[str]) -> Statement:
         c = of.table.c
