@@ -42,7 +42,7 @@ async def app(request: pytest.FixtureRequest, tmp_path: Path, missing: Callable[
                 missing(str(error))
             url = server.new_database()
             await migrate(url, (*ENTITIES, PROJECTS))
-            settings = Settings.model_validate({**settings.model_dump(), "database_url": url})
+            settings = Settings(home=tmp_path, mode="sql", database_url=url)
         app = await App.open(settings, own=OWN)
         stack.push_async_callback(app.aclose)
         if request.param == "real":

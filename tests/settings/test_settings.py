@@ -241,6 +241,16 @@ def test_unknown_keys_in_the_file_are_problems(scratch: Path) -> None:
     )
 
 
+def test_settings_made_by_hand_raise_the_same_error() -> None:
+    with pytest.raises(Misconfigured) as caught:
+        Settings(port=0, mode="fake", prot=1)
+    assert caught.value.problems == (
+        "INTERLOCK_MODE: 'fake' is not one of the choices; choose mock, real, sql or supabase",
+        "INTERLOCK_PORT: 0 is too small; give a port from 1 to 65535",
+        "INTERLOCK_PROT: there is no such setting; did you mean 'port'?",
+    )
+
+
 def test_settings_are_frozen() -> None:
     settings = Settings.load(env={"INTERLOCK_SALES_BACKEND": "sql"})
     with pytest.raises(ValueError, match="frozen"):

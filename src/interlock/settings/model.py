@@ -16,6 +16,7 @@ from interlock.errors import Misconfigured
 from interlock.settings.guide import FLAG_MEND, GUIDE
 from interlock.settings.kinds import DatabaseUrl, Flag, Lowered, Port, Seconds, Share, WebAddress, Words
 from interlock.settings.reading import PREFIX, Given, Reading, either
+from interlock.validation import suggest
 
 __all__ = ["BACKENDS", "SERVICES", "Settings"]
 
@@ -162,6 +163,15 @@ class Settings(BaseSettings):
     error_tracking: Flag = _setting(False, "Whether unexpected errors are logged with their traces.", FLAG_MEND)
     debug: Flag = _setting(False, "Whether every route and switch is logged in detail.", FLAG_MEND)
 
+    def __init__(self, **values: Any) -> None:
+        """Settings made by hand. Raises `Misconfigured` with every problem, named as `load` names them."""
+        try:
+            super().__init__(**values)
+        except ValidationError as error:
+            given = {name: Given(value, f"{PREFIX}{name.upper()}", value) for name, value in values.items()}
+            details = {str(detail["loc"][0]): detail for detail in error.errors(include_url=False)}
+            raise Misconfigured([_problem(given[name], name, detail) for name, detail in details.items()]) from error
+
     @classmethod
     def settings_customise_sources(  # type: ignore[override]  # the sources it leaves out arrive by keyword
         cls,
@@ -207,8 +217,10 @@ class Settings(BaseSettings):
             try:
                 settings = cls(**values, backends=own)
                 break
-            except ValidationError as error:
-                for detail in error.errors(include_url=False):
+            except Misconfigured as error:
+                if not isinstance(error.__cause__, ValidationError):
+                    raise
+                for detail in error.__cause__.errors(include_url=False):
                     name = str(detail["loc"][0])
                     if name not in bad:
                         bad.add(name)
@@ -284,7 +296,9 @@ _WRONG: Final = MappingProxyType(
 
 def _problem(given: Given, name: str, detail: ErrorDetails) -> str:
     """One line: the variable, its value (unless it may hold a secret), what is wrong, the mend."""
-    field = Settings.model_fields[name]
+    field = Settings.model_fields.get(name)
+    if field is None:
+        return f"{given.source}: there is no such setting{suggest(name, Settings.model_fields)}"
     guide = GUIDE.get(given.source)
     extra = field.json_schema_extra
     mend = guide.mend if guide and guide.mend else extra["mend"] if isinstance(extra, dict) else ""
