@@ -160,6 +160,7 @@ class Accounts:
 
         An address that the tenant has not invited gets nothing, and the caller sees no difference.
         """
+        self._post()
         secret = await asyncio.to_thread(hash_password, password)
         for user in await self._users(email):
             invited = user.tenant_id == tenant_id
@@ -168,6 +169,7 @@ class Accounts:
 
     async def request_magic_link(self, email: str) -> None:
         """Send a link that logs in once."""
+        self._post()
         for user in await self._users(email):
             await self._send(user, "magic_link")
 
@@ -185,6 +187,7 @@ class Accounts:
 
     async def request_password_reset(self, email: str) -> None:
         """Send a link that sets a new password."""
+        self._post()
         for user in await self._users(email):
             await self._send(user, "reset")
 
@@ -232,13 +235,17 @@ class Accounts:
         return Session(identity, access, token, now + timedelta(seconds=self._ttl))
 
     async def _send(self, user: User, purpose: Purpose, secret: str = "") -> None:
-        if self._messenger is None:
-            raise Unavailable("no messenger is configured, so no link can be sent")
         token = secrets.token_urlsafe(32)
         expires = self._clock() + timedelta(seconds=LINK_TTL)
         kind = "reset" if purpose == "reset" else "magic_link"
         await self._create(user, kind, token, secret, expires)
-        await self._messenger.send(Message(user.email, purpose, token, expires))
+        await self._post().send(Message(user.email, purpose, token, expires))
+
+    def _post(self) -> Messenger:
+        """Asked for before an address is looked at, so that its answer tells nothing of any address."""
+        if self._messenger is None:
+            raise Unavailable("no messenger is configured, so no link can be sent")
+        return self._messenger
 
     async def _redeemed(self, token: str, kind: str) -> tuple[Credential, User]:
         """The credential, now used up, and its user."""

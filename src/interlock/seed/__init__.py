@@ -1,8 +1,6 @@
-"""Demo data: the same believable records, with the same ids, on every backend."""
+"""Demo data: seeded, believable, the same on every backend."""
 
-from __future__ import annotations
+from interlock.seed.demo import ACME, DEMO_PASSWORD, DEMO_USERS, GLOBEX, seed_demo
+from interlock.seed.generator import Batch, generate
 
-from interlock.seed.demo import DEMO_PASSWORD, DEMO_TENANTS, DEMO_USERS, seed_demo
-from interlock.seed.generate import Generator
-
-__all__ = ["DEMO_PASSWORD", "DEMO_TENANTS", "DEMO_USERS", "Generator", "seed_demo"]
+__all__ = ["ACME", "DEMO_PASSWORD", "DEMO_USERS", "GLOBEX", "Batch", "generate", "seed_demo"]

@@ -7,7 +7,7 @@ A service of your own is an `Entity` and, if it has rules, a subclass of `Entity
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
@@ -231,7 +231,7 @@ class EntityService(Generic[R]):
         answer = await self._send("aggregate", identity, query=check_query(self.entity, query), aggregate=aggregate)
         return answer.groups
 
-    async def changes(self, after: str | None = None) -> AsyncIterator[Change]:
+    async def changes(self, after: str | None = None) -> AsyncGenerator[Change, None]:
         """Accepted writes of this tenant, as they happen. A `resync` change means: read again.
 
         Ends when the backend is closed. When the service is switched to another backend, the stream goes on there, after a `resync`.
