@@ -18,7 +18,9 @@ from typing import Any, Final
 
 __all__ = ["PostgresServer", "ServerMissing"]
 
-_START_SECONDS: Final = 30.0
+_START_SECONDS: Final = 60.0
+_PORTS: Final = 5
+_DEBIAN: Final = Path("/usr/lib/postgresql")
 _SPEED: Final = (
     "fsync=off",
     "full_page_writes=off",
@@ -34,7 +36,7 @@ class ServerMissing(RuntimeError):
 
 def postgres_programs() -> Path:
     """The folder of initdb and postgres, the newest version first. Raises `ServerMissing`."""
-    found = [p.parent for p in Path("/usr/lib/postgresql").glob("*/bin/initdb")]
+    found = [p.parent for p in _DEBIAN.glob("*/bin/initdb")]
     found.sort(key=lambda folder: float(folder.parent.name), reverse=True)
     if (on_path := shutil.which("initdb")) is not None:
         found.append(Path(on_path).resolve().parent)
@@ -95,10 +97,20 @@ class PostgresServer:
                 "--locale=C.UTF-8",
                 "--no-sync",
             )
-            self.start()
+            self._start_on_a_free_port()
         except BaseException:
             self.close()
             raise
+
+    def _start_on_a_free_port(self) -> None:
+        for _ in range(_PORTS - 1):
+            try:
+                return self.start()
+            except RuntimeError as error:
+                if "could not create any TCP/IP sockets" not in str(error):
+                    raise
+                self.port = free_port()  # somebody took it between our look and the start
+        return self.start()
 
     @property
     def _data(self) -> Path:

@@ -52,7 +52,7 @@ class SqlBackend:
         *,
         name: str = "sql",
         clock: Callable[[], datetime] = utc_now,
-        pool_size: int = 10,
+        pool_size: int = 16,
         poll_interval: float = 1.0,
     ) -> None:
         self.name = name

@@ -96,7 +96,7 @@ def read_url(url: str) -> tuple[URL, Dialect]:
 class Database:
     """The pools of one database. `reading` and `writing` lend sessions and map every native error."""
 
-    def __init__(self, url: str, *, name: str, pool_size: int = 10, timeout: float = 10.0) -> None:
+    def __init__(self, url: str, *, name: str, pool_size: int = 16, timeout: float = 10.0) -> None:
         self.url, self.dialect = read_url(url)
         self.name = name
         self._single = self.dialect.name == "sqlite"
@@ -119,7 +119,8 @@ class Database:
             self.url,
             connect_args=arguments,
             pool_size=size,
-            max_overflow=0 if self._single else size,
+            # Connections beyond the pool would be made and thrown away for each call of a burst.
+            max_overflow=0,
             pool_timeout=self._timeout,
             pool_reset_on_return=None,
             pool_use_lifo=True,
@@ -276,11 +277,16 @@ class Database:
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.create_function("interlock_km", 4, _km_or_none, deterministic=True)
-    cursor = connection.cursor()
-    for pragma in ("journal_mode = wal", "synchronous = full", "temp_store = memory", "cache_size = -32000"):
-        cursor.execute(f"pragma {pragma}")
-    cursor.close()
+    try:
+        connection.create_function("interlock_km", 4, _km_or_none, deterministic=True)
+        cursor = connection.cursor()
+        for pragma in ("journal_mode = wal", "synchronous = full", "temp_store = memory", "cache_size = -32000"):
+            cursor.execute(f"pragma {pragma}")
+        cursor.close()
+    except Exception:
+        # The pool does not know it yet, and its thread would outlive us.
+        connection.close()
+        raise
 
 
 def _km_or_none(lat: float, lon: float, other_lat: float | None, other_lon: float | None) -> float | None:
