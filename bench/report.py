@@ -25,7 +25,8 @@ def performance_page(results: Mapping[str, Result], machine: str) -> str:
         "# Performance",
         "",
         "Made by `make bench` from `bench/results.json`; do not edit. Figures are medians of runs that take turns with the peer's, in one "
-        "session on one machine; a ratio is of runs that stood next to each other. The command exits 1 when a bar fails.",
+        "session on one machine; a ratio is of runs that stood next to each other. The command exits 1 when a bar fails. `interlock bench` "
+        "measures the backends of your own configuration.",
         "",
         f"Taken on: {machine}.",
         "",
