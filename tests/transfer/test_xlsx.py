@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import zipfile
+from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
 
@@ -143,3 +144,14 @@ async def test_cut_archives_are_invalid(customers: Service) -> None:
     for cut in range(10, len(whole), len(whole) // 20):
         with pytest.raises(Invalid):
             await import_rows(customers, whole[:cut])
+
+
+async def test_a_streamed_sheet_is_read(customers: Service) -> None:
+    content = book(("company",), *((f"c{n}",) for n in range(50)))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(content), 1000):
+            yield content[start : start + 1000]
+
+    report = await import_rows(customers, chunks())
+    assert (report.format, report.created) == ("xlsx", 50)
