@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from interlock.app import App
+from interlock.app import App, Switch
 from interlock.contract import Identity
 from interlock.errors import Invalid, Unavailable
 from interlock.gateway import create_app
@@ -104,7 +104,7 @@ async def test_a_thousand_switches_under_fifty_callers_lose_no_call_and_mix_no_a
 
 
 async def test_each_switch_has_an_epoch_an_audit_entry_and_an_event(app: App) -> None:
-    heard = []
+    heard: list[Switch] = []
     app.switches.append(heard.append)
     before = app.router.route("customers").epoch
     first = await app.switch("customers", "real", ADMIN)

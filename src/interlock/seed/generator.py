@@ -153,7 +153,7 @@ class _Tenant:
                 country=place.country,
                 industry=random.choice(words.INDUSTRIES),
                 size=random.choice(_SIZES),
-                status=random.choice(_STATUSES),  # type: ignore[arg-type]  # as above
+                status=random.choice(_STATUSES),
                 notes=random.choice(words.NOTES) if random.random() < 0.4 else None,
                 assigned_to=random.choice(self.users) if random.random() < 0.8 else None,
                 location=Point(
