@@ -44,7 +44,8 @@ check: setup
 test: check servers node
 	$(BIN)/pytest -q
 
-bench: setup servers
+bench: setup
+	devstack/install.sh wrk
 	$(BIN)/python -m bench
 
 docs: setup

@@ -21,14 +21,14 @@ class CustomerModel(BaseModel):
 
     id: str
     tenantId: str  # noqa: N815 - the wire's names
-    createdAt: datetime  # noqa: N815
-    updatedAt: datetime  # noqa: N815
-    createdBy: str | None  # noqa: N815
-    updatedBy: str | None  # noqa: N815
+    createdAt: datetime  # noqa: N815 - the name on the wire
+    updatedAt: datetime  # noqa: N815 - the name on the wire
+    createdBy: str | None  # noqa: N815 - the name on the wire
+    updatedBy: str | None  # noqa: N815 - the name on the wire
     version: int
-    deletedAt: datetime | None  # noqa: N815
-    companyName: str = Field(min_length=1, max_length=200)  # noqa: N815
-    contactName: str | None = Field(max_length=200)  # noqa: N815
+    deletedAt: datetime | None  # noqa: N815 - the name on the wire
+    companyName: str = Field(min_length=1, max_length=200)  # noqa: N815 - the name on the wire
+    contactName: str | None = Field(max_length=200)  # noqa: N815 - the name on the wire
     email: str | None = Field(max_length=254)
     phone: str | None = Field(max_length=200)
     address: str | None = Field(max_length=200)
@@ -38,6 +38,6 @@ class CustomerModel(BaseModel):
     size: str | None
     status: str
     notes: str | None = Field(max_length=20_000)
-    assignedTo: str | None  # noqa: N815
+    assignedTo: str | None  # noqa: N815 - the name on the wire
     location: PointModel | None
     tags: list[str]

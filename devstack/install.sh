@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests and benchmarks run as real servers, where they are not there already.
+# Installs the Debian packages that the tests run as real servers, where they are not there already.
+# Arguments name further tools, each in a package of its name: devstack/install.sh wrk
 set -euo pipefail
 
 missing=()
@@ -7,6 +8,9 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v wrk >/dev/null || missing+=(wrk)
+for tool in "$@"; do
+  command -v "$tool" >/dev/null || missing+=("$tool")
+done
 
 [ ${#missing[@]} -eq 0 ] && exit 0
 
