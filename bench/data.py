@@ -72,4 +72,10 @@ def services(backend: Backend, *, name: str = "bench") -> Services:
         router.publish(Route(service, name, backend, router.next_epoch()))
     entities: Mapping[str, Any] = {entity.resource: entity for entity in ENTITIES}
     now: Callable[[], datetime] = lambda: datetime.now(UTC)  # noqa: E731 - a clock
-    return Services(Wiring(router, entities, now, lambda *_: None, {}), ADMIN)
+    return Services(
+        Wiring(router=router, entities=entities, now=now, remember=lambda *_: None, written=_unwatched, own={}), ADMIN
+    )
+
+
+async def _unwatched(*_: Any) -> None:
+    """Nobody is told of writes here."""
