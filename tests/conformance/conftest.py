@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -18,10 +17,6 @@ from interlock.testing.harness import new_identity
 from interlock.validation import check_row
 
 Enrol = Callable[[Backend], Awaitable[Login]]
-
-
-def utc_now() -> datetime:
-    return datetime.now(UTC)
 
 
 @pytest.fixture(scope="session")

@@ -281,7 +281,7 @@ class LooksForChangesFirst(Mutant):
             row is not None and all(getattr(row, k) == v for k, v in (request.patch or {}).items()) for row in current
         ]
         if request.verb == "update" and any(same):
-            return replace(answer, outcomes=tuple(Outcome(row.id, row) for row in current))
+            return replace(answer, outcomes=tuple(Outcome(row.id, row) for row in current if row is not None))
         return answer
 
 
@@ -568,7 +568,7 @@ class NumbersTwice(Mutant):
 
         def halved(row: Record) -> Record:
             number = getattr(row, "number", None)
-            return row if number is None else replace(row, number=(number + 1) // 2)  # type: ignore[call-arg]  # it has one
+            return row if number is None else replace(row, number=(number + 1) // 2)
 
         return with_rows(answer, halved)
 

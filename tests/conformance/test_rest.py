@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -15,6 +15,7 @@ from interlock.backends.rest import GatewayBackend, RestSettings
 from interlock.backends.sql import migrate
 from interlock.contract import Backend, Identity
 from interlock.entities import ENTITIES
+from interlock.entity import Entity
 from interlock.gateway import create_app
 from interlock.gateway.server import serving
 from interlock.http import EngineName
@@ -39,7 +40,7 @@ from interlock.tokens import TokenIssuer
 
 Enrol = Callable[[Backend], Awaitable[Login]]
 ALL = (*ENTITIES, *TEST_ENTITIES)
-OWN = MappingProxyType({SAMPLES: EntityService, LEDGER: EntityService})
+OWN: Mapping[Entity[Any], type[EntityService[Any]]] = MappingProxyType({SAMPLES: EntityService, LEDGER: EntityService})
 
 
 class Tokens:

@@ -6,7 +6,7 @@ the relay hands on.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from interlock.app import App
 from interlock.backends.sql import migrate
 from interlock.contract import Change, Identity, Outcome, Query, Request, Response
 from interlock.entities import ENTITIES
+from interlock.entity import Entity
 from interlock.errors import Conflict, Duplicate, NotFound
 from interlock.gateway import create_app
 from interlock.gateway.server import serving
@@ -28,7 +29,7 @@ from interlock.testing.differential import DifferentialConformance
 from interlock.testing.samples import LEDGER, SAMPLES, TEST_ENTITIES
 
 ALL = (*ENTITIES, *TEST_ENTITIES)
-OWN = MappingProxyType({SAMPLES: EntityService, LEDGER: EntityService})
+OWN: Mapping[Entity[Any], type[EntityService[Any]]] = MappingProxyType({SAMPLES: EntityService, LEDGER: EntityService})
 ITEM_ERRORS = (NotFound, Conflict, Duplicate)
 
 
