@@ -36,9 +36,6 @@ class Caller:
     def now(self) -> datetime:
         return datetime.now(UTC)
 
-    async def written(self, *answer: Any) -> None:
-        """Nobody is told of writes here."""
-
     def adopt(self, session: Any) -> None:
         raise AssertionError("nobody logs in here")
 
