@@ -113,6 +113,13 @@ async def test_metrics_name_no_tenant_and_no_id(gateway: Gateway) -> None:
         assert secret not in text
 
 
+async def test_the_routes_have_a_page(gateway: Gateway) -> None:
+    answer = await gateway.bearer(None).get("/docs")
+    assert answer.status_code == 200
+    assert "/api/v1/customers/{id}" in answer.text
+    assert "<script" not in answer.text
+
+
 async def test_anybody_can_check_our_tokens(gateway: Gateway) -> None:
     keys = (await gateway.bearer(None).get("/.well-known/jwks.json")).json()["keys"]
     key = jwt.PyJWK.from_dict(keys[0]).key

@@ -7,6 +7,7 @@ from typing import Final
 from interlock.app import App
 from interlock.gateway import accounts, actions, batch, bulk, events, files, records, system
 from interlock.gateway.calls import Call, Endpoint
+from interlock.gateway.docs import page
 from interlock.gateway.edge import PREFIX, Edge
 from interlock.gateway.openapi import document
 from interlock.gateway.problems import NoRoute
@@ -14,6 +15,8 @@ from interlock.gateway.replies import Reply, json_reply
 
 __all__ = ["create_app"]
 
+_KEPT: Final = (b"cache-control", b"public, max-age=300")
+_SCRIPTLESS: Final = (b"content-security-policy", b"default-src 'none'; style-src 'unsafe-inline'")
 _RESOURCE: Final = PREFIX + "/{resource}"
 _RECORD: Final = _RESOURCE + "/{id}"
 _CONTENT: Final = PREFIX + "/files/{id}/content"
@@ -63,10 +66,15 @@ def create_app(app: App) -> Edge:
     """The gateway over a running `App`, as an ASGI application. Whoever opened the app closes it."""
     edge = Edge(app)
     health = system.Health(edge)
-    described = json_reply(document(edge), headers=[(b"cache-control", b"public, max-age=300")])
+    described = document(edge)
+    for_machines = json_reply(described, headers=[_KEPT])
+    for_people = Reply(200, [(b"content-type", b"text/html; charset=utf-8"), _KEPT, _SCRIPTLESS], page(described))
 
     async def openapi(call: Call) -> Reply:
-        return Reply(200, list(described.headers), described.body)
+        return Reply(200, list(for_machines.headers), for_machines.body)
+
+    async def docs(call: Call) -> Reply:
+        return Reply(200, list(for_people.headers), for_people.body)
 
     async def unlisted(call: Call) -> Reply:
         """GET of a resource that has a list is answered before any route; what comes here has none."""
@@ -76,6 +84,7 @@ def create_app(app: App) -> Edge:
         ("GET", "/readyz", health.ready),
         ("GET", "/health", health.whole),
         ("GET", "/openapi.json", openapi),
+        ("GET", "/docs", docs),
     )
     for method, path, endpoint in (*own, *_PUBLIC):
         edge.route(method, path, endpoint, public=True)

@@ -531,6 +531,7 @@ def _system_paths(prefix: str) -> dict[str, Json]:
         ("/metrics", "text/plain"),
         ("/.well-known/jwks.json", "application/json"),
         ("/openapi.json", "application/json"),
+        ("/docs", "text/html"),
     ):
         told = {"200": {"description": "Well.", "content": {kind: {"schema": anything}}}}
         paths[path] = {

@@ -6,13 +6,15 @@ import base64
 import hmac
 import os
 import secrets
+import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from time import time
 from typing import Final
 
 from interlock.contract import Identity
-from interlock.errors import Unauthenticated
+from interlock.errors import Misconfigured, Unauthenticated
 
 __all__ = ["UrlSigner"]
 
@@ -34,17 +36,11 @@ class UrlSigner:
         """The key of the folder, made at the first time."""
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         path = directory / "urls.key"
-        try:
-            handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            key = path.read_bytes()
-        else:
-            key = secrets.token_bytes(KEY_BYTES)
-            with os.fdopen(handle, "wb") as file:
-                file.write(key)
+        if not path.exists():
+            _write_new_key(path)
+        key = path.read_bytes()
         if len(key) != KEY_BYTES:
-            path.unlink(missing_ok=True)  # half written by a process that died
-            return cls.from_directory(directory)
+            raise Misconfigured([f"{path}: is not a key of {KEY_BYTES} bytes; restore it, or delete it"])
         return cls(key)
 
     def sign(self, tenant_id: str, file_id: str, expires: int) -> str:
@@ -68,6 +64,18 @@ class UrlSigner:
 
     def _mac(self, payload: str, file_id: str) -> bytes:
         return hmac.digest(self._key, f"{payload}\n{file_id}".encode("utf-8", "replace"), "sha256")
+
+
+def _write_new_key(path: Path) -> None:
+    """Make the key so that of several processes at once one wins, and nobody reads half of it."""
+    handle, draft = tempfile.mkstemp(dir=path.parent)  # mode 0600
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+        with suppress(FileExistsError):
+            os.link(draft, path)
+    finally:
+        os.unlink(draft)
 
 
 def _text(raw: bytes) -> str:
