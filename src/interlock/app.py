@@ -21,7 +21,7 @@ from interlock.abilities import (
     RecoversAccounts,
     Session,
 )
-from interlock.contract import Backend, Identity
+from interlock.contract import Backend, Identity, Request, Response
 from interlock.entities import ENTITIES
 from interlock.entities.audit import AuditEntry
 from interlock.entity import Entity
@@ -33,6 +33,7 @@ from interlock.services.facade import Wiring
 from interlock.services.relay import AuditRelay
 from interlock.settings import Settings
 from interlock.tokens import TokenIssuer, TokenVerifier
+from interlock.trail import entries_seen
 from interlock.validation import suggest
 
 __all__ = ["SERVICES", "SYSTEM", "App", "ServiceStatus", "connect"]
@@ -163,7 +164,9 @@ class App:
         self._tokens: dict[str, _Tokens] = {}
         self._switching = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
-        self._wiring = Wiring(self.router, self.entities, clock, self._remember, MappingProxyType(self._own))
+        self._wiring = Wiring(
+            self.router, self.entities, clock, self._remember, MappingProxyType(self._own), self._written
+        )
         self.relay = AuditRelay(self._audit_sources, lambda: self.router.route("audit"))
 
     @classmethod
@@ -209,6 +212,16 @@ class App:
         tokens = self._tokens.get(route.backend_name)
         if tokens is not None:
             tokens.remember(session, route.ability(Authenticates))
+
+    async def _written(self, entity: Entity[Any], route: Route, request: Request, answer: Response) -> None:
+        """Bring a write into the trail where its backend can't: it has no trail to forward, and `audit` is served elsewhere."""
+        if isinstance(route.backend, ForwardsAudit) or self.router.route("audit").backend is route.backend:
+            return
+        entries = entries_seen(entity, request, answer, self.clock())
+        try:
+            await self.relay.record(*entries)
+        except InterlockError as error:
+            _log.warning("audit entries wait for the audit service", error=error.code, entries=len(entries))
 
     # -- routes ---------------------------------------------------------------------------------------------------
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import msgspec
 
-from interlock.contract import Record, Request
+from interlock.contract import Record, Request, Response
 from interlock.entities.audit import AuditEntry
 from interlock.entity import Entity
-from interlock.identifiers import new_id
+from interlock.identifiers import derived_id, new_id
 
-__all__ = ["entry_of"]
+__all__ = ["entries_seen", "entry_of"]
 
 _SILENT = frozenset({"created_at", "updated_at", "created_by", "updated_by", "tenant_id"})
 _encode = msgspec.json.Encoder(order="deterministic").encode
@@ -27,9 +27,49 @@ def entry_of(
         for name, field in entity.fields.items()
         if name not in _SILENT and (before is None or getattr(before, name) != getattr(after, name))
     ]
+    return _entry(new_id(), entity, request, changed, before, after, at, backend)
+
+
+def entries_seen(entity: Entity[Any], request: Request, answer: Response, at: datetime) -> list[AuditEntry]:
+    """The entries for a write as its caller sees it, where the backend keeps no trail that could be forwarded.
+
+    What was before is not known then. The id follows from the operation and the record: a repeated operation has the same entry.
+    """
+    named = {"delete": ("deleted_at",), "restore": ("deleted_at",), "update": tuple(request.patch or ())}.get(
+        request.verb
+    )
+    fields = [
+        field for name, field in entity.fields.items() if name not in _SILENT and (named is None or name in named)
+    ]
+    return [
+        _entry(
+            derived_id(request.operation_id, f"audit/{outcome.id}"),
+            entity,
+            request,
+            fields,
+            None,
+            outcome.row,
+            at,
+            answer.backend,
+        )
+        for outcome in answer.outcomes
+        if outcome.row is not None
+    ]
+
+
+def _entry(
+    id: str,
+    entity: Entity[Any],
+    request: Request,
+    changed: list[Any],
+    before: Record | None,
+    after: Record,
+    at: datetime,
+    backend: str,
+) -> AuditEntry:
     hidden = entity.internal
     return AuditEntry(
-        id=new_id(),
+        id=id,
         tenant_id=after.tenant_id,
         created_at=at,
         updated_at=at,

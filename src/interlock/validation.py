@@ -79,7 +79,8 @@ def _clean_decimal(value: Decimal) -> Decimal:
         raise ValueError("has more than 12 digits before the point")
     if value != round(value, 4):
         raise ValueError("has more than 4 digits after the point")
-    return value
+    shortest = value.normalize()
+    return shortest if shortest.as_tuple().exponent <= 0 else shortest.quantize(Decimal(1))  # type: ignore[operator]  # a finite number's exponent is an int
 
 
 def _clean_time(value: datetime) -> datetime:

@@ -92,6 +92,10 @@ class Context(Protocol):
         """The route of a service, now."""
         ...
 
+    async def written(self, entity: Entity[Any], route: Route, request: Request, answer: Response) -> None:
+        """Told of every write that was answered."""
+        ...
+
 
 def parse_sort(sort: str | Sequence[str | Sort]) -> tuple[Sort, ...]:
     """`"-created_at,company_name"`, or a sequence of such names or `Sort`s."""
@@ -452,7 +456,12 @@ class EntityService(Generic[R]):
         return await route.handle(Request(verb, self.entity.resource, identity, epoch=route.epoch, **parts))
 
     async def _write(self, verb: Verb, identity: Identity, operation_id: str | None, **parts: Any) -> Response:
-        return await self._send(verb, identity, operation_id=operation_id or new_id(), **parts)
+        route = self.context.route(self.entity.service)
+        operation = operation_id or new_id()
+        request = Request(verb, self.entity.resource, identity, epoch=route.epoch, operation_id=operation, **parts)
+        answer = await route.handle(request)
+        await self.context.written(self.entity, route, request, answer)
+        return answer
 
     def _identified(self, values: R | Mapping[str, Any], operation_id: str | None, place: int) -> R | Mapping[str, Any]:
         """With an operation id, a row without an id gets the one that follows from it: the same call makes the same row."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
 from interlock.abilities import Session
-from interlock.contract import Identity, Record
+from interlock.contract import Identity, Record, Request, Response
 from interlock.entity import Entity
 from interlock.errors import Invalid, Unauthenticated
 from interlock.router import Route, Router
@@ -32,6 +32,13 @@ R = TypeVar("R", bound=Record)
 S = TypeVar("S", bound=EntityService[Any])
 
 
+Written = Callable[[Entity[Any], Route, Request, Response], Awaitable[None]]
+
+
+async def _untold(entity: Entity[Any], route: Route, request: Request, answer: Response) -> None:
+    """Nobody asked to be told."""
+
+
 @dataclass(frozen=True)
 class Wiring:
     """What all sessions of one application share."""
@@ -43,6 +50,8 @@ class Wiring:
     """Told of every log-in, so that backends which trust only their own tokens can be called with them."""
     own: Mapping[str, type[EntityService[Any]]]
     """The services of the application's own entities, by resource."""
+    written: Written = _untold
+    """Told of every write that was answered, so that the trail has it whoever accepted it."""
 
 
 class Services:
@@ -85,6 +94,10 @@ class Services:
         self._identity = session.identity if session else None
         if session:
             self._wiring.remember(session)
+
+    async def written(self, entity: Entity[Any], route: Route, request: Request, answer: Response) -> None:
+        """Told of every write that was answered."""
+        await self._wiring.written(entity, route, request, answer)
 
     # -- the services ---------------------------------------------------------------------------------------------
 

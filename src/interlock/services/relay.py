@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import Any, Final, Protocol
 
 import structlog
@@ -83,9 +84,9 @@ class AuditRelay:
         except (InterlockError, TimeoutError) as error:
             _log.warning("audit entries stay pending", error=str(error))
 
-    async def record(self, entry: AuditEntry) -> None:
-        """Put an entry of our own, such as a switch, into the trail. Where that fails the entry is kept for the next round."""
-        self._own.append(entry)
+    async def record(self, *entries: AuditEntry) -> None:
+        """Put entries of our own, such as a switch, into the trail. Where that fails they are kept for the next round."""
+        self._own.extend(entries)
         await self._put_own()
 
     async def flush(self) -> int:
@@ -114,10 +115,10 @@ class AuditRelay:
     async def _put_own(self) -> None:
         async with self._recording:
             while self._own:
-                arrived = await self._put((self._own[0],))
+                arrived = set(await self._put(tuple(islice(self._own, BATCH))))
                 if not arrived:
                     return
-                self._own.popleft()
+                self._own = deque(entry for entry in self._own if entry.id not in arrived)
 
     async def _drain(self, source: ForwardsAudit) -> int:
         forwarded = 0
