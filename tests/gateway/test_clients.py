@@ -76,7 +76,7 @@ async def test_react_admin(script: str, gateway: Gateway, missing: Callable[[str
     check_common(seen)
     assert seen["pastTheEnd"] == [[], 3]
     assert seen["byOperator"] == ["Beta Works", "Gamma Works"]
-    assert seen["reference"] == [[["Works deal", "100.50"]], 1]
+    assert seen["reference"] == [[["Works deal", "100.5"]], 1]
     assert seen["updatedMany"] == 2
     assert seen["afterUpdateMany"] == ["Alpha Works", "Gamma Works"]
 
