@@ -15,6 +15,7 @@ from interlock.abilities import BlobInfo, SignsUrls, StoresFiles
 from interlock.entities.file import FILES, File
 from interlock.errors import Duplicate, Forbidden, Invalid, NotFound, Unauthenticated, Unavailable, Unsupported
 from interlock.identifiers import derived_id, is_id
+from interlock.router import Route
 from interlock.services.base import Context
 from interlock.services.rules import RuledService
 from interlock.validation import check_row
@@ -144,8 +145,9 @@ class Files(RuledService[File]):
         stop = file.size if end is None else min(end, file.size)
         if not (0 <= start < stop or start == stop == file.size == 0):
             raise Invalid({"range": f"is {start} to {end}, and the file has {file.size} bytes"})
-        store = self.context.route("files").ability(StoresFiles)
-        return Download(file, start, stop, store.read_blob(identity, id, start, stop))
+        route = self.context.route("files")
+        chunks = route.ability(StoresFiles).read_blob(identity, id, start, stop)
+        return Download(file, start, stop, _held(route, chunks))
 
     async def signed_url(self, id: str, expires: int = 3600) -> str:
         """A URL that serves the file for `expires` seconds to whoever has it. Raises `NotFound`, `Unsupported`."""
@@ -158,9 +160,11 @@ class Files(RuledService[File]):
     async def _store(
         self, id: str, chunks: AsyncIterable[bytes] | Iterable[bytes] | bytes, sha256: str | None
     ) -> BlobInfo:
-        store = self.context.route("files").ability(StoresFiles)
+        route = self.context.route("files")
+        store = route.ability(StoresFiles)
         sent = _Sent(chunks, sha256)
-        stored = await store.write_blob(self.context.identity, id, sent.stream())
+        with route.held():
+            stored = await store.write_blob(self.context.identity, id, sent.stream())
         if stored != sent.info():
             await store.delete_blob(self.context.identity, id)
             raise Unavailable(
@@ -207,6 +211,13 @@ class Files(RuledService[File]):
             await owners.get(id)
         except NotFound as error:
             raise Invalid({"owner_id": f"there is no such record in {resource}"}) from error
+
+
+async def _held(route: Route, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The chunks, as a call in flight: a switch meanwhile leaves their backend open to the end."""
+    with route.held():
+        async for chunk in chunks:
+            yield chunk
 
 
 class _Sent:
