@@ -129,7 +129,7 @@ def test_an_edited_file_switches_services_and_a_bad_one_changes_nothing(tmp_path
         assert until(lambda: backend_of(product, "customers") == "sql")
         assert backend_of(product, "sales") == "real"
         assert backend_of(product, "tickets") == "mock"
-        config.write_text('port = "x"\n[backends]\ncustomers = "fake"\nsales = "mock"\n')
+        config.write_text('seed_size = "x"\n[backends]\ncustomers = "fake"\nsales = "mock"\n')
         assert until(lambda: "'fake' is no backend" in log.read_text())
         assert until(lambda: "'x' is not a whole number" in log.read_text())
         assert (backend_of(product, "customers"), backend_of(product, "sales")) == ("sql", "real")
