@@ -323,11 +323,25 @@ class App:
         from interlock.backends.memory import MemoryBackend
         from interlock.seed import seed_demo
 
-        backend = MemoryBackend(tuple(self.entities.values()), name="mock", clock=self.clock)
-        mount = Mount("mock", backend, self._accounts(backend), keep=True)
+        memory = MemoryBackend(tuple(self.entities.values()), name="mock", clock=self.clock)
+        # Log-in and demo data stay sound, so that there is a screen to see the trouble on.
+        mount = Mount("mock", self._troubled(memory), self._accounts(memory), keep=True)
         if self.settings.seed_demo:
-            await seed_demo(backend, size=self.settings.seed_size, seed=self.settings.seed)
+            await seed_demo(memory, size=self.settings.seed_size, seed=self.settings.seed)
         return mount
+
+    def _troubled(self, backend: Backend) -> Backend:
+        """The backend, slow and failing as the settings say. Not for `put`, which brings the trail and no caller's data."""
+        from interlock.testing.faults import VERBS, Faults, Rates
+
+        settings = self.settings
+        rates = Rates(
+            latency=settings.mock_latency,
+            unavailable=settings.mock_error_rate,
+            conflict=settings.mock_conflict_rate,
+            verbs=VERBS - {"put"},
+        )
+        return Faults(backend, rates, seed=settings.seed) if rates.trouble else backend
 
     async def _build_sql(self) -> Mount:
         from interlock.backends.sql import SqlBackend, migrate
