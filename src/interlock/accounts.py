@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol, cast
 
 import msgspec
+import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -25,7 +26,7 @@ from interlock.abilities import FindsAccounts, Session
 from interlock.contract import Backend, Condition, Group, Identity, Outcome, Query, Request
 from interlock.entities.user import Credential, User
 from interlock.entity import fold
-from interlock.errors import Conflict, Duplicate, Invalid, NotFound, Unauthenticated, Unavailable
+from interlock.errors import Conflict, Duplicate, InterlockError, Invalid, NotFound, Unauthenticated, Unavailable
 from interlock.identifiers import new_id
 from interlock.tokens import TokenIssuer
 
@@ -40,6 +41,8 @@ MAX_PASSWORD: Final = 1_024
 Purpose = Literal["magic_link", "reset", "sign_up"]
 
 _USED: Final = ":used"
+_ENDED_BY_RESET: Final = ("refresh", "magic_link", "reset")
+_log = structlog.get_logger("interlock")
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 
@@ -69,6 +72,12 @@ class FileOutbox:
 
     async def send(self, message: Message) -> None:
         """Write one file, readable by its owner alone."""
+        try:
+            await asyncio.to_thread(self._write, message)
+        except OSError as error:
+            raise Unavailable(f"{self.directory}: cannot be written ({error.strerror})") from error
+
+    def _write(self, message: Message) -> None:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.directory / f"{new_id()}.json"
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
@@ -85,9 +94,9 @@ def hash_password(password: str) -> str:
         raise Invalid({"password": "has a lone surrogate; remove it"}) from error
 
 
-def password_lookup(email: str) -> str:
-    """What finds the password credential of an address."""
-    return f"password:{fold(email)}"
+def password_lookup(user_id: str) -> str:
+    """What finds the password credential of a user, whatever becomes of their address."""
+    return f"password:{user_id}"
 
 
 def _digest(token: str) -> str:
@@ -123,12 +132,9 @@ class Accounts:
 
     async def login(self, email: str, password: str) -> Session:
         """A session for an address and its password. Where one address has accounts in several tenants, the password decides."""
-        found = await self._credentials(password_lookup(email), "password")
-        for credential in found or (None,):
-            if not await self._matches(credential, password) or credential is None:
-                continue
-            user = await self._active_user(credential)
-            if user is not None:
+        for user in await self._users(email) or (None,):
+            credential = await self._password_of(user) if user is not None else None
+            if await self._matches(credential, password) and user is not None:
                 return await self._session(user, new_id())
         raise Unauthenticated("the address or the password is wrong")
 
@@ -192,11 +198,11 @@ class Accounts:
             await self._send(user, "reset")
 
     async def reset_password(self, token: str, password: str) -> None:
-        """Set a new password, and end every session of the user."""
+        """Set a new password, and end every session of the user and every link that was sent."""
         secret = await asyncio.to_thread(hash_password, password)
         _, user = await self._redeemed(token, "reset")
         await self._set_password(user, secret)
-        await self._end(user.tenant_id, Condition("user_id", "eq", user.id), Condition("kind", "eq", "refresh"))
+        await self._end(user.tenant_id, Condition("user_id", "eq", user.id), Condition("kind", "in", _ENDED_BY_RESET))
 
     # -- inside ---------------------------------------------------------------------------------------------------
 
@@ -209,7 +215,7 @@ class Accounts:
         return tuple(user for user in cast("Sequence[User]", rows) if user.active)
 
     async def _password_of(self, user: User) -> Credential | None:
-        found = await self._credentials(password_lookup(user.email), "password")
+        found = await self._credentials(password_lookup(user.id), "password")
         return next((credential for credential in found if credential.tenant_id == user.tenant_id), None)
 
     async def _active_user(self, credential: Credential) -> User | None:
@@ -239,7 +245,11 @@ class Accounts:
         expires = self._clock() + timedelta(seconds=LINK_TTL)
         kind = "reset" if purpose == "reset" else "magic_link"
         await self._create(user, kind, token, secret, expires)
-        await self._post().send(Message(user.email, purpose, token, expires))
+        try:
+            await self._post().send(Message(user.email, purpose, token, expires))
+        except InterlockError as error:
+            # Raised, it would tell the caller that the address has an account.
+            _log.error("a message was not sent", purpose=purpose, user=user.id, error=error.code)
 
     def _post(self) -> Messenger:
         """Asked for before an address is looked at, so that its answer tells nothing of any address."""
@@ -275,7 +285,7 @@ class Accounts:
         return True
 
     async def _create(self, user: User, kind: Any, token: str, secret: str, expires: datetime | None) -> None:
-        lookup = password_lookup(user.email) if kind == "password" else _digest(token)
+        lookup = password_lookup(user.id) if kind == "password" else _digest(token)
         row = Credential(id=new_id(), user_id=user.id, kind=kind, lookup=lookup, secret=secret, expires_at=expires)
         outcome = await self._write(user.tenant_id, "create", "credentials", rows=(row,))
         if outcome.error is not None:

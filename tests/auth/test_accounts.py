@@ -46,7 +46,7 @@ class Desk:
         self.now = datetime(2026, 6, 1, tzinfo=UTC)
         self.accounts = Accounts(backend, TokenIssuer.new(), clock=lambda: self.now, messenger=self.post)
 
-    async def patch_user(self, email: str, **patch: Any) -> None:
+    async def patch_user(self, email: str, /, **patch: Any) -> None:
         (user,) = await self.backend.find_accounts("users", "email", email)
         await self.backend.handle(
             Request("update", "users", SYSTEM, ids=(user.id,), patch=MappingProxyType(patch), operation_id=new_id())
@@ -165,6 +165,36 @@ async def test_only_who_was_invited_can_sign_up_and_only_by_their_own_post(desk:
         await desk.accounts.login("invited@acme.test", NEW)
     await desk.accounts.redeem_magic_link(desk.post.messages[-1].token)
     assert (await desk.accounts.login("invited@acme.test", NEW)).identity.role == "viewer"
+
+
+async def test_a_password_goes_with_the_user_to_a_new_address(desk: Desk) -> None:
+    await desk.patch_user(AGENT, email="moved@acme.test")
+    await desk.patch_user("viewer@acme.test", email=AGENT)
+    assert (await desk.accounts.login("moved@acme.test", DEMO_PASSWORD)).identity.role == "agent"
+    assert (await desk.accounts.login(AGENT, DEMO_PASSWORD)).identity.role == "viewer"
+    await desk.accounts.request_password_reset("moved@acme.test")
+    await desk.accounts.reset_password(desk.post.messages[-1].token, NEW)
+    assert (await desk.accounts.login("moved@acme.test", NEW)).identity.role == "agent"
+    with pytest.raises(Unauthenticated):
+        await desk.accounts.login("moved@acme.test", DEMO_PASSWORD)
+
+
+async def test_a_reset_ends_the_links_that_were_sent_before(desk: Desk) -> None:
+    await desk.accounts.request_magic_link(AGENT)
+    await desk.accounts.request_password_reset(AGENT)
+    magic, reset = (message.token for message in desk.post.messages)
+    await desk.accounts.reset_password(reset, NEW)
+    with pytest.raises(Unauthenticated):
+        await desk.accounts.redeem_magic_link(magic)
+
+
+async def test_post_that_fails_tells_nothing(desk: Desk, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    accounts = Accounts(
+        desk.backend, TokenIssuer.new(), clock=lambda: desk.now, messenger=FileOutbox(tmp_path / "file" / "outbox")
+    )
+    for email in (AGENT, "nobody@acme.test"):
+        await accounts.request_magic_link(email)
 
 
 async def test_no_secret_is_stored_as_it_is(desk: Desk) -> None:

@@ -34,7 +34,7 @@ def enrol() -> Enrol:
             assert outcome.ok, outcome.error
 
         await create(USERS, id=who.user_id, email=who.email, display_name="Somebody", role=who.role)
-        secret, lookup = hash_password(login.password), password_lookup(who.email)
+        secret, lookup = hash_password(login.password), password_lookup(who.user_id)
         await create(CREDENTIALS, user_id=who.user_id, kind="password", lookup=lookup, secret=secret)
         return login
 

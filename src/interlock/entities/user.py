@@ -30,7 +30,7 @@ USERS = Entity(User, resource="users", searchable=("email", "display_name"), uni
 class Credential(Record, frozen=True, kw_only=True, rename="camel"):
     """What proves who somebody is, on backends that keep it themselves. No edge serves it.
 
-    `kind` is password, refresh, magic_link or reset; `lookup` finds it (folded e-mail address or digest of the token), `secret`
+    `kind` is password, refresh, magic_link or reset; `lookup` finds it (by user, or by the digest of the token), `secret`
     is a salted hash, never the thing itself.
     """
 

@@ -72,7 +72,7 @@ def _password(identity: Identity) -> Credential:
         id=fixed_id(f"password/{identity.user_id}"),
         user_id=identity.user_id,
         kind="password",
-        lookup=password_lookup(identity.email),
+        lookup=password_lookup(identity.user_id),
         secret=_SECRET,
     )
 
