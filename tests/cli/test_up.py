@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
@@ -117,6 +118,15 @@ def test_the_guides_file_starts_the_product(tmp_path: Path) -> None:
     assert rows == {name: "real" if name == "sales" else "mock" for name in rows}
 
 
+def served(product: Product, token: str) -> dict[str, str]:
+    """Who serves what, asked over HTTP: the command line would refuse the spoiled configuration as well."""
+    request = urllib.request.Request(
+        f"{product.ready['gateway']}/api/v1/_status", headers={"Authorization": f"Bearer {token}"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as reply:
+        return {row["service"]: row["backend"] for row in json.load(reply)}
+
+
 def backend_of(product: Product, service: str) -> str:
     return next(str(row["backend"]) for row in product.json("status") if row["service"] == service)
 
@@ -129,10 +139,12 @@ def test_an_edited_file_switches_services_and_a_bad_one_changes_nothing(tmp_path
         assert until(lambda: backend_of(product, "customers") == "sql")
         assert backend_of(product, "sales") == "real"
         assert backend_of(product, "tickets") == "mock"
+        token = product.run("token").stdout.strip()
         config.write_text('seed_size = "x"\n[backends]\ncustomers = "fake"\nsales = "mock"\n')
         assert until(lambda: "'fake' is no backend" in log.read_text())
         assert until(lambda: "'x' is not a whole number" in log.read_text())
-        assert (backend_of(product, "customers"), backend_of(product, "sales")) == ("sql", "real")
+        now = served(product, token)
+        assert (now["customers"], now["sales"]) == ("sql", "real")
         config.write_text("")
         assert until(lambda: backend_of(product, "customers") == "mock")
         assert backend_of(product, "sales") == "mock"

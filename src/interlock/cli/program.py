@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from collections.abc import Coroutine
 from pathlib import Path
@@ -339,6 +340,15 @@ def build() -> typer.Typer:
 def main() -> None:
     """The entry point. `--json` is accepted anywhere on the line."""
     words = sys.argv[1:]
+    code = int(Exit.OK)
     if JSON_FLAG in words:
         words = [JSON_FLAG, *(word for word in words if word != JSON_FLAG)]
-    build()(words, prog_name="interlock")
+    try:
+        build()(words, prog_name="interlock")
+    except SystemExit as done:
+        code = done.code if isinstance(done.code, int) else Exit.OK if done.code is None else Exit.FAILED
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Everything is closed by now. pyreqwest's threads sometimes abort the interpreter while it is taken down, and an exit code must
+    # be the command's own.
+    os._exit(code)
