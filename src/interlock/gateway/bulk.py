@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from typing import Any, Final, cast
 
 import msgspec
@@ -14,7 +13,6 @@ from interlock.gateway.bodies import filter_of, object_of, values_of
 from interlock.gateway.calls import Call, clean_id
 from interlock.gateway.problems import Refused, problem
 from interlock.gateway.replies import Reply, json_reply
-from interlock.identifiers import new_id
 from interlock.services.policy import check
 from interlock.validation import check_value, suggest
 
@@ -41,23 +39,17 @@ async def bulk(call: Call) -> Reply:
         if deleted not in ("without", "with", "only"):
             raise Refused({"deleted": "is not one of without, with, only"})
         return json_reply({"rows": await call.service.get_many(_ids(entity, body), deleted=deleted)})
+    operation, service = call.operation_id, call.service
     if verb == "create":
         outcomes = await _created(call, _listed(body, "rows"))
     elif verb == "update":
-        outcomes = await _updated(
-            call, _ids(entity, body), values_of(entity, body.get("patch"), patch=True, name="patch"), expected
+        patch = values_of(entity, body.get("patch"), patch=True, name="patch")
+        outcomes = await service.bulk_update(
+            _ids(entity, body), patch, expected_version=expected, operation_id=operation
         )
-    elif verb == "delete" and expected is None:
-        outcomes = await call.service.bulk_delete(_ids(entity, body), operation_id=call.operation_id)
     else:
-        service = call.service
-        check(call.identity, entity.resource, "bulk_delete" if verb == "delete" else "restore")
-        write = service.delete if verb == "delete" else service.restore
-
-        async def written(id: str, operation_id: str) -> Record:
-            return cast("Record", await write(id, expected_version=expected, operation_id=operation_id))
-
-        outcomes = await _each(call, _ids(entity, body), written)
+        write = service.bulk_delete if verb == "delete" else service.bulk_restore
+        outcomes = await write(_ids(entity, body), expected_version=expected, operation_id=operation)
     return _outcomes(entity, outcomes)
 
 
@@ -89,37 +81,6 @@ async def _created(call: Call, rows: list[Any]) -> tuple[Outcome, ...]:
     written = await call.service.bulk_create(good.values(), operation_id=call.operation_id)
     outcomes.update(zip(good, written, strict=True))
     return tuple(outcomes[place] for place in sorted(outcomes))
-
-
-async def _updated(
-    call: Call, ids: tuple[str, ...], patch: dict[str, Any], expected: int | None
-) -> tuple[Outcome, ...]:
-    service = call.service
-    if expected is None:
-        return await service.bulk_update(ids, patch, operation_id=call.operation_id)
-    check(call.identity, call.entity.resource, "bulk_update")
-
-    async def written(id: str, operation_id: str) -> Record:
-        updated = await service.update(id, patch, expected_version=expected, operation_id=operation_id)
-        return cast("Record", updated)
-
-    return await _each(call, ids, written)
-
-
-async def _each(
-    call: Call, ids: tuple[str, ...], write: Callable[[str, str], Awaitable[Record]]
-) -> tuple[Outcome, ...]:
-    """One write per id, each its own operation below the call's, so that the whole call can be sent again."""
-    operation = call.operation_id or new_id()
-    outcomes = []
-    for item in ids:
-        try:
-            outcomes.append(Outcome(item, await write(item, f"{operation}/{item}")))
-        except InterlockError as error:
-            if error.status >= 500 or error.status in (401, 403, 429):
-                raise
-            outcomes.append(Outcome(item, error=error))
-    return tuple(outcomes)
 
 
 def _outcomes(entity: Entity[Any], outcomes: tuple[Outcome, ...]) -> Reply:

@@ -354,13 +354,18 @@ class EntityService(Generic[R]):
         return self._one(answer)
 
     async def bulk_update(
-        self, ids: Iterable[str], patch: Mapping[str, Any], *, operation_id: str | None = None
+        self,
+        ids: Iterable[str],
+        patch: Mapping[str, Any],
+        *,
+        expected_version: int | None = None,
+        operation_id: str | None = None,
     ) -> tuple[Outcome, ...]:
         """The same patch for many records: one outcome per id, in order."""
         wanted = tuple(ids)
         if not wanted:
             return ()
-        return (await self._update(wanted, patch, "bulk_update", None, operation_id)).outcomes
+        return (await self._update(wanted, patch, "bulk_update", expected_version, operation_id)).outcomes
 
     async def _update(
         self,
@@ -386,18 +391,34 @@ class EntityService(Generic[R]):
             await self._write("delete", identity, operation_id, ids=(id,), expected_version=expected_version)
         )
 
-    async def bulk_delete(self, ids: Iterable[str], *, operation_id: str | None = None) -> tuple[Outcome, ...]:
+    async def bulk_delete(
+        self, ids: Iterable[str], *, expected_version: int | None = None, operation_id: str | None = None
+    ) -> tuple[Outcome, ...]:
         """One outcome per id, in order."""
         wanted = tuple(ids)
         identity = self._allowed("bulk_delete")
         if not wanted:
             return ()
         await self._check_delete(wanted)
-        return (await self._write("delete", identity, operation_id, ids=wanted)).outcomes
+        answer = await self._write("delete", identity, operation_id, ids=wanted, expected_version=expected_version)
+        return answer.outcomes
+
+    async def bulk_restore(
+        self, ids: Iterable[str], *, expected_version: int | None = None, operation_id: str | None = None
+    ) -> tuple[Outcome, ...]:
+        """One outcome per id, in order."""
+        wanted = tuple(ids)
+        identity = self._allowed("restore")
+        if not wanted:
+            return ()
+        await self._check_restore(wanted)
+        answer = await self._write("restore", identity, operation_id, ids=wanted, expected_version=expected_version)
+        return answer.outcomes
 
     async def restore(self, id: str, *, expected_version: int | None = None, operation_id: str | None = None) -> R:
         """The record, no longer deleted. Raises `NotFound`, `Conflict`, and `Duplicate` where its unique value was taken."""
         identity = self._allowed("restore")
+        await self._check_restore((id,))
         return self._one(
             await self._write("restore", identity, operation_id, ids=(id,), expected_version=expected_version)
         )
@@ -417,6 +438,9 @@ class EntityService(Generic[R]):
         return patch
 
     async def _check_delete(self, ids: tuple[str, ...]) -> None:
+        """Raises `Invalid` or `Forbidden` where the rules forbid it."""
+
+    async def _check_restore(self, ids: tuple[str, ...]) -> None:
         """Raises `Invalid` or `Forbidden` where the rules forbid it."""
 
     def _visible(self, row: R) -> bool:

@@ -78,12 +78,8 @@ class Notifications(RuledService[Notification]):
     async def _check_delete(self, ids: tuple[str, ...]) -> None:
         await self._check_own(ids)
 
-    async def restore(
-        self, id: str, *, expected_version: int | None = None, operation_id: str | None = None
-    ) -> Notification:
-        """The notification, no longer deleted. Raises `NotFound`, also for one of somebody else."""
-        await self._check_own((id,))
-        return await super().restore(id, expected_version=expected_version, operation_id=operation_id)
+    async def _check_restore(self, ids: tuple[str, ...]) -> None:
+        await self._check_own(ids)
 
     async def _check_own(self, ids: tuple[str, ...]) -> None:
         """Raise `NotFound` for one that exists and is somebody else's; what is not there is the backend's to say."""

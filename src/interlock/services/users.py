@@ -59,9 +59,11 @@ class Users(RuledService[User]):
             raise Invalid({"id": _LAST})
         return deleted
 
-    async def bulk_delete(self, ids: Iterable[str], *, operation_id: str | None = None) -> tuple[Outcome, ...]:
+    async def bulk_delete(
+        self, ids: Iterable[str], *, expected_version: int | None = None, operation_id: str | None = None
+    ) -> tuple[Outcome, ...]:
         """One outcome per id, in order. The checks of `delete` hold for all of them together."""
-        outcomes = await super().bulk_delete(ids, operation_id=operation_id)
+        outcomes = await super().bulk_delete(ids, expected_version=expected_version, operation_id=operation_id)
         admins = [outcome.id for outcome in outcomes if isinstance(outcome.row, User) and _rules(outcome.row)]
         if admins and not await self._admins():
             for gone in admins:
