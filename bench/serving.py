@@ -100,7 +100,9 @@ async def gateway(port: int, home: Path) -> None:
     from interlock.settings import Settings
 
     # the limit stays on, far above what one core can do
-    app = await App.open(Settings(mode="mock", home=home, port=port, environment="production", rate_limit=1_000_000))
+    app = await App.open(
+        Settings(api_mode="mock", home=home, port=port, environment="production", rate_limit=1_000_000)
+    )
     await app.services(ADMIN).customers.bulk_create(customers(50))
     await serve(app, "127.0.0.1", port)
 

@@ -60,9 +60,9 @@ def blocking(
 ) -> Iterator[Blocking]:
     """The ten services without async::
 
-        with interlock.blocking() as run:
-            run(run.crm.auth.login("agent@acme.test", "interlock-demo"))
-            page = run(run.crm.customers.list(status="active"))
+    with interlock.blocking() as run:
+        run(run.crm.auth.login("agent@acme.test", "interlock-demo"))
+        page = run(run.crm.customers.list(status="active"))
     """
     with (
         start_blocking_portal() as portal,

@@ -134,14 +134,16 @@ def test_doctor_finds_nothing_beside_a_healthy_product(product: Product) -> None
 
 
 def test_doctor_says_what_to_mend(tmp_path: Path) -> None:
-    done = command(tmp_path, "--json", "doctor", env={"INTERLOCK_PORT": "x", "INTERLOCK_MODE": "y"})
+    done = command(tmp_path, "--json", "doctor", env={"INTERLOCK_PORT": "x", "INTERLOCK_API_MODE": "y"})
     assert done.returncode == 2
     wrong = [finding for finding in json.loads(done.stdout) if not finding["good"]]
     assert [finding["mend"] for finding in wrong] == [
         "choose mock, real, sql or supabase",
         "give a port from 1 to 65535",
     ] or len(wrong) == 2
-    dead = command(tmp_path, "doctor", env={"INTERLOCK_MODE": "real", "INTERLOCK_API_BASE_URL": "http://127.0.0.1:9"})
+    dead = command(
+        tmp_path, "doctor", env={"INTERLOCK_API_MODE": "real", "INTERLOCK_API_BASE_URL": "http://127.0.0.1:9"}
+    )
     assert dead.returncode == 1
     assert "interlock up" in dead.stdout
 
@@ -150,7 +152,7 @@ def test_the_library_serves_where_nothing_runs(tmp_path: Path) -> None:
     done = command(tmp_path, "--json", "call", "customers.list", "limit=2")
     assert done.returncode == 0, done.stderr
     assert len(json.loads(done.stdout)["items"]) == 2
-    env = {"INTERLOCK_MODE": "sql"}
+    env = {"INTERLOCK_API_MODE": "sql"}
     assert command(tmp_path, "seed", "--size", "4", env=env).returncode == 0
     kept = command(tmp_path, "--json", "call", "customers.create", "company_name=Kept", env=env)
     again = command(tmp_path, "--json", "call", "customers.list", "company_name=Kept", env=env)

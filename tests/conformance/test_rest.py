@@ -58,7 +58,13 @@ async def real_api(folder: Path, enrol: Enrol, engine: EngineName) -> AsyncItera
     url = f"sqlite+aiosqlite:///{folder / 'real.db'}"
     await migrate(url, ALL)
     settings = Settings(
-        mode="sql", home=folder, database_url=url, environment="test", rate_limit=0, login_limit=0, body_limit=1 << 24
+        api_mode="sql",
+        home=folder,
+        database_url=url,
+        environment="test",
+        rate_limit=0,
+        login_limit=0,
+        body_limit=1 << 24,
     )
     app = await App.open(settings, own=OWN)
     login = await enrol(app.router.route("auth").backend)

@@ -102,10 +102,11 @@ async def mixed(folder: Path) -> AsyncIterator[Subject]:
     for url in (real, local):
         await migrate(url, ALL)
     limits: dict[str, Any] = {"home": folder, "environment": "test", "rate_limit": 0, "body_limit": 1 << 24}
-    api = await App.open(Settings(mode="sql", database_url=real, **limits), own=OWN)
+    api = await App.open(Settings(api_mode="sql", database_url=real, **limits), own=OWN)
     async with serving(create_app(api)) as address:
         app = await App.open(
-            Settings(mode="mock", database_url=local, api_base_url=f"{address}/api/v1", seed_size=0, **limits), own=OWN
+            Settings(api_mode="mock", database_url=local, api_base_url=f"{address}/api/v1", seed_size=0, **limits),
+            own=OWN,
         )
         await app.switch_many(
             {"samples": "real", "audit": "real", "ledger_lines": "sql", "tickets": "sql", "sales": "sql"}

@@ -33,7 +33,7 @@ ADA = Identity(new_id(), new_id(), "admin", "ada@example.com")
 
 @pytest.fixture(params=["mock", "sqlite", "postgresql", "real"])
 async def app(request: pytest.FixtureRequest, tmp_path: Path, missing: Callable[[str], None]) -> AsyncIterator[App]:
-    settings = Settings(home=tmp_path, mode="mock" if request.param == "mock" else "sql", seed_size=0)
+    settings = Settings(home=tmp_path, api_mode="mock" if request.param == "mock" else "sql", seed_size=0)
     async with AsyncExitStack() as stack:
         if request.param == "postgresql":
             try:
@@ -42,12 +42,12 @@ async def app(request: pytest.FixtureRequest, tmp_path: Path, missing: Callable[
                 missing(str(error))
             url = server.new_database()
             await migrate(url, (*ENTITIES, PROJECTS))
-            settings = Settings(home=tmp_path, mode="sql", database_url=url)
+            settings = Settings(home=tmp_path, api_mode="sql", database_url=url)
         app = await App.open(settings, own=OWN)
         stack.push_async_callback(app.aclose)
         if request.param == "real":
             base = await stack.enter_async_context(serving(create_app(app)))
-            over_http = settings.model_copy(update={"mode": "real", "api_base_url": f"{base}/api/v1"})
+            over_http = settings.model_copy(update={"api_mode": "real", "api_base_url": f"{base}/api/v1"})
             app = await App.open(over_http, own=OWN)
             stack.push_async_callback(app.aclose)
         yield app

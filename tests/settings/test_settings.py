@@ -68,7 +68,7 @@ def test_the_guides_own_file_works_verbatim(scratch: Path) -> None:
     (scratch / ".env").write_text(GUIDE_ENV)
     settings = Settings.load(env={})
     settings.check()
-    assert settings.mode == "mock"
+    assert settings.api_mode == "mock"
     assert settings.environment == "development"
     assert settings.api_base_url == "http://localhost:5137/api/v1"
     assert settings.api_timeout == 30
@@ -114,7 +114,7 @@ def test_the_file_above_holds_every_variable_of_the_guide() -> None:
         ("VITE_DEBUG_SERVICE_FACTORY", "x", "VITE_DEBUG_SERVICE_FACTORY: 'x' is neither true nor false"),
         ("VITE_CUSTOMERS_BACKEND", "moc", "VITE_CUSTOMERS_BACKEND: 'moc' is no backend; did you mean 'mock'?; choose mock"),
         ("VITE_CUSTOMRS_BACKEND", "mock", "VITE_CUSTOMRS_BACKEND: there is no such service; did you mean 'VITE_CUSTOMERS_"),
-        ("INTERLOCK_MODE", "x", "INTERLOCK_MODE: 'x' is not one of the choices; choose mock, real, sql or supabase"),
+        ("INTERLOCK_API_MODE", "x", "INTERLOCK_API_MODE: 'x' is not one of the choices; choose mock, real, sql or supabase"),
         ("INTERLOCK_PORT", "http", "INTERLOCK_PORT: 'http' is not a whole number; give a port from 1 to 65535"),
         ("INTERLOCK_API_PORT", "70000", "INTERLOCK_API_PORT: '70000' is too big; give a port from 1 to 65535"),
         ("INTERLOCK_API_BASE_URL", "http://h:99999", "INTERLOCK_API_BASE_URL: 'http://h:99999' Port out of range 0-65535"),
@@ -156,17 +156,19 @@ def test_values_come_in_any_case_and_empty_ones_are_absent() -> None:
             "VITE_SUPABASE_URL": " ",
         }
     )
-    assert (settings.mode, settings.cache, settings.port, settings.supabase_url) == ("sql", True, 8000, None)
+    assert (settings.api_mode, settings.cache, settings.port, settings.supabase_url) == ("sql", True, 8000, None)
 
 
 def test_who_wins(scratch: Path) -> None:
     (scratch / ".env").write_text(
         "VITE_API_MODE=real\nINTERLOCK_PORT=1001\nINTERLOCK_API_PORT=1002\nVITE_CACHE_TTL=1000\n"
     )
-    (scratch / "interlock.toml").write_text('mode = "sql"\nport = 2001\n[backends]\nsales = "mock"\naudit = "mock"\n')
+    (scratch / "interlock.toml").write_text(
+        'api_mode = "sql"\nport = 2001\n[backends]\nsales = "mock"\naudit = "mock"\n'
+    )
     env = {"VITE_CACHE_TTL": "2000", "INTERLOCK_API_PORT": "3002", "INTERLOCK_SALES_BACKEND": "sql"}
     settings = Settings.load(env=env)
-    assert settings.mode == "sql", "interlock.toml wins over the guide's name"
+    assert settings.api_mode == "sql", "interlock.toml wins over the guide's name"
     assert settings.port == 1001, ".env wins over interlock.toml"
     assert settings.api_port == 3002, "the environment wins over .env"
     assert settings.cache_ttl == 2, "and so it does among the guide's names"
@@ -175,9 +177,9 @@ def test_who_wins(scratch: Path) -> None:
 
 def test_the_mode_is_stronger_than_the_older_switch() -> None:
     env = {"VITE_USE_MOCK_API": "true", "VITE_API_MODE": "sql"}
-    assert Settings.load(env=env).mode == "sql"
-    assert Settings.load(env={"VITE_USE_MOCK_API": "TRUE"}).mode == "mock"
-    assert Settings.load(env={"VITE_USE_MOCK_API": "false", "VITE_API_BASE_URL": "http://x"}).mode == "real"
+    assert Settings.load(env=env).api_mode == "sql"
+    assert Settings.load(env={"VITE_USE_MOCK_API": "TRUE"}).api_mode == "mock"
+    assert Settings.load(env={"VITE_USE_MOCK_API": "false", "VITE_API_BASE_URL": "http://x"}).api_mode == "real"
 
 
 def test_a_service_on_an_unconfigured_backend_is_a_problem() -> None:
@@ -223,7 +225,7 @@ def test_secrets_are_in_no_repr_and_no_message() -> None:
 
 
 def test_files_that_cannot_be_read_are_problems(scratch: Path) -> None:
-    (scratch / "interlock.toml").write_text("mode = \n")
+    (scratch / "interlock.toml").write_text("api_mode = \n")
     (scratch / ".env").write_bytes(b"VITE_API_MODE=\xff\n")
     found = problems()
     assert any(problem.startswith("interlock.toml: is not TOML") for problem in found)
@@ -243,9 +245,9 @@ def test_unknown_keys_in_the_file_are_problems(scratch: Path) -> None:
 
 def test_settings_made_by_hand_raise_the_same_error() -> None:
     with pytest.raises(Misconfigured) as caught:
-        Settings(port=0, mode="fake", prot=1)
+        Settings(port=0, api_mode="fake", prot=1)
     assert caught.value.problems == (
-        "INTERLOCK_MODE: 'fake' is not one of the choices; choose mock, real, sql or supabase",
+        "INTERLOCK_API_MODE: 'fake' is not one of the choices; choose mock, real, sql or supabase",
         "INTERLOCK_PORT: 0 is too small; give a port from 1 to 65535",
         "INTERLOCK_PROT: there is no such setting; did you mean 'port'?",
     )
@@ -277,7 +279,11 @@ def test_every_setting_is_used_or_the_page_says_that_it_is_not() -> None:
     page = (
         (root / "docs" / "configuration.md").read_text("utf-8").partition("<!-- end settings -->")[2].partition("##")[0]
     )
-    used = {name for name in Settings.model_fields if f"settings.{name}" in code} | {"mode", "backends", "database_url"}
+    used = {name for name in Settings.model_fields if f"settings.{name}" in code} | {
+        "api_mode",
+        "backends",
+        "database_url",
+    }
     unused = {name for name in Settings.model_fields if f"`INTERLOCK_{name.upper()}`" in page}
     assert used | unused == set(Settings.model_fields)
     assert not used & unused, "used by now: take it off the page's list"

@@ -30,7 +30,7 @@ ADMIN = Identity("01900000-0000-7000-8000-0000000000ab", TENANT, "admin")
 @pytest.fixture
 async def real_api(tmp_path: Path) -> AsyncIterator[str]:
     """The gateway over sql on SQLite, over real HTTP, trusting the same keys."""
-    app = await App.open(Settings(mode="sql", home=tmp_path, seed_size=0, environment="production", rate_limit=0))
+    app = await App.open(Settings(api_mode="sql", home=tmp_path, seed_size=0, environment="production", rate_limit=0))
     try:
         async with serving(create_app(app)) as address:
             yield f"{address}/api/v1"

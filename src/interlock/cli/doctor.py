@@ -47,7 +47,7 @@ async def doctor(load: Callable[[], Settings], output: Output) -> Exit:
         findings += [Finding("configuration", False, *problem.rsplit("; ", 1)) for problem in error.problems]
         code = Exit.USAGE
     else:
-        findings.append(Finding("configuration", True, f"mode {settings.mode}, {settings.environment}"))
+        findings.append(Finding("configuration", True, f"mode {settings.api_mode}, {settings.environment}"))
         findings += [finding async for finding in _surroundings(settings)]
     if code is Exit.OK and not all(finding.good for finding in findings):
         code = Exit.FAILED
@@ -132,7 +132,7 @@ async def _backend(settings: Settings, backend: str, here: Running | None) -> Fi
     else:
         mend = {"real": "look at INTERLOCK_API_BASE_URL", "sql": "run interlock migrate"}.get(backend, "")
     try:
-        app = await App.open(settings.model_copy(update={"mode": backend, "backends": {}, "seed_size": 0}))
+        app = await App.open(settings.model_copy(update={"api_mode": backend, "backends": {}, "seed_size": 0}))
         try:
             found = app.router.route("customers").backend
             health = await found.probe() if isinstance(found, Probes) else None

@@ -54,7 +54,7 @@ async def bench(settings: Settings, output: Output, runs: int) -> int:
 async def _of_backend(settings: Settings, backend: str, runs: int) -> list[dict[str, Any]]:
     from interlock.embedded import DEMO_PASSWORD
 
-    app = await App.open(settings.model_copy(update={"mode": backend, "backends": {}}))
+    app = await App.open(settings.model_copy(update={"api_mode": backend, "backends": {}}))
     try:
         crm = app.services()
         await crm.auth.login(DEFAULT_USER, DEMO_PASSWORD)

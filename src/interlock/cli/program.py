@@ -80,7 +80,7 @@ def serve(
         if host is not None:
             changes["host"] = host
         if api:
-            changes |= {"mode": "sql", "backends": {}, "port": settings.api_port}
+            changes |= {"api_mode": "sql", "backends": {}, "port": settings.api_port}
         if api and child:
             changes["database_url"] = None
         if port is not None:

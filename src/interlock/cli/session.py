@@ -29,7 +29,7 @@ async def services(settings: Settings, output: Output, user: str | None) -> Asyn
     if found is not None:
         settings = settings.model_copy(
             update={
-                "mode": "real",
+                "api_mode": "real",
                 "backends": {},
                 "api_base_url": f"{found.gateway}/api/v1",
                 "api_dialect": "interlock",

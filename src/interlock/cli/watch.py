@@ -19,7 +19,7 @@ _log = structlog.get_logger("interlock")
 WATCHED = (Path(".env"), Path("interlock.toml"))
 
 # These are read at each use, or decide only which backend serves: everything else takes effect at the next start.
-_LIVE = frozenset({"mode", "backends", "api_base_url", "api_timeout", "api_dialect", "http_engine", "database_url"})
+_LIVE = frozenset({"api_mode", "backends", "api_base_url", "api_timeout", "api_dialect", "http_engine", "database_url"})
 
 
 class ConfigWatch:

@@ -38,8 +38,8 @@ _MS_MEND = "give milliseconds above 0, such as 30000"
 GUIDE: Final[Mapping[str, Meaning]] = MappingProxyType(
     {
         # Read in this order: a later one wins, so the mode is stronger than the older switch.
-        "VITE_USE_MOCK_API": Meaning("mode", _mock_or_real, FLAG_MEND),
-        "VITE_API_MODE": Meaning("mode"),
+        "VITE_USE_MOCK_API": Meaning("api_mode", _mock_or_real, FLAG_MEND),
+        "VITE_API_MODE": Meaning("api_mode"),
         "VITE_API_BASE_URL": Meaning("api_base_url"),
         "VITE_API_ENVIRONMENT": Meaning("environment"),
         "VITE_API_TIMEOUT": Meaning("api_timeout", _milliseconds, _MS_MEND),

@@ -51,12 +51,12 @@ def _setting(default: Any, description: str, mend: str, **options: Any) -> Any:
 class Settings(BaseSettings):
     """Everything that can be configured. `Settings.load()` reads it; a program may also build it by hand.
 
-    `backends` maps each service to its backend; a service that is not named there follows `mode`.
+    `backends` maps each service to its backend; a service that is not named there follows `api_mode`.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
 
-    mode: Annotated[Literal["mock", "real", "sql", "supabase"], Lowered] = _setting(
+    api_mode: Annotated[Literal["mock", "real", "sql", "supabase"], Lowered] = _setting(
         "mock", "The backend of every service that has none of its own.", "choose mock, real, sql or supabase"
     )
     backends: Annotated[Mapping[str, str], AfterValidator(frozen), PlainSerializer(dict)] = _setting(
@@ -236,7 +236,7 @@ class Settings(BaseSettings):
 
     def backend_of(self, service: str) -> str:
         """The backend that a service starts on."""
-        return self.backends.get(service, self.mode)
+        return self.backends.get(service, self.api_mode)
 
     def check(self) -> None:
         """Raises `Misconfigured` where a service is on a backend that this version, or this configuration, does not have."""
@@ -244,7 +244,7 @@ class Settings(BaseSettings):
         for service in dict.fromkeys((*SERVICES, *self.backends)):
             backend = self.backend_of(service)
             if backend in BACKENDS and backend not in BUILT:
-                variable = f"{PREFIX}{service.upper()}_BACKEND" if service in self.backends else f"{PREFIX}MODE"
+                variable = f"{PREFIX}{service.upper()}_BACKEND" if service in self.backends else f"{PREFIX}API_MODE"
                 problems.append(f"{variable}: {backend!r} is not built in this version; use {either(sorted(BUILT))}")
         if problems:
             raise Misconfigured(list(dict.fromkeys(problems)))
