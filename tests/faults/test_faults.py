@@ -77,7 +77,8 @@ async def test_it_can_what_the_wrapped_backend_can_and_no_more() -> None:
 
 async def test_a_route_finds_the_abilities() -> None:
     route = Route("files", "mock", Faults(MemoryBackend(TEST_ENTITIES)), 1)
-    assert route.ability(StoresFiles) is route.backend
+    found: object = route.ability(StoresFiles)
+    assert found is route.backend
     with pytest.raises(Unsupported, match="SignsUrls"):
         route.ability(SignsUrls)
 
@@ -111,6 +112,7 @@ async def test_what_failed_has_written_nothing() -> None:
         faults, caller = around(rates)
         with pytest.raises(error) as raised:
             await caller.add(SAMPLES, label="a")
+        assert isinstance(raised.value, (Unavailable, RateLimited))
         assert raised.value.retry_after == 1.0
         assert await Caller(Subject(faults.backend), caller.identity).ids(SAMPLES) == []
 
@@ -180,7 +182,7 @@ async def test_answers_lost_by_rate_are_found_by_calling_again_and_each_write_is
     row = await sound.add(SAMPLES, label="0")
     accepted = 0
     for number in range(1, 201):
-        request = {"operation_id": new_id(), "expected_version": 1 + accepted}
+        request: dict[str, Any] = {"operation_id": new_id(), "expected_version": 1 + accepted}
         while True:
             try:
                 (outcome,) = await caller.update(SAMPLES, row.id, {"label": str(number)}, **request)
@@ -225,7 +227,7 @@ async def test_a_conflict_stays_the_outcome_of_its_operation() -> None:
     faults, caller = around()
     row = await caller.add(SAMPLES, label="a")
     faults.script("conflict")
-    same = {"expected_version": 1, "operation_id": new_id()}
+    same: dict[str, Any] = {"expected_version": 1, "operation_id": new_id()}
     first = await caller.update(SAMPLES, row.id, {"label": "b"}, **same)
     assert await caller.update(SAMPLES, row.id, {"label": "b"}, **same) == first
     (other,) = await caller.update(SAMPLES, row.id, {"label": "b"}, expected_version=1)
@@ -235,7 +237,7 @@ async def test_a_conflict_stays_the_outcome_of_its_operation() -> None:
 async def test_an_update_that_was_accepted_meets_no_conflict_when_it_comes_again() -> None:
     faults, caller = around()
     row = await caller.add(SAMPLES, label="a")
-    same = {"expected_version": 1, "operation_id": new_id()}
+    same: dict[str, Any] = {"expected_version": 1, "operation_id": new_id()}
     first = await caller.update(SAMPLES, row.id, {"label": "b"}, **same)
     faults.script("conflict")
     assert await caller.update(SAMPLES, row.id, {"label": "b"}, **same) == first
