@@ -51,6 +51,9 @@ SERVICES: Final = (
     "audit",
 )
 
+PATIENCE: Final = 5.0
+"""Seconds that a backend has to answer before it may serve: a slow one may, a dead one may not."""
+
 SYSTEM: Final = Identity("system", "system", "system")
 """Who acts where no user does."""
 
@@ -261,7 +264,7 @@ class App:
         async with self._switching:
             mounts = {service: await self._mount(name) for service, name in wanted.items()}
             for name, mount in {mount.name: mount for mount in mounts.values()}.items():
-                health = await probe(mount.backend)
+                health = await probe(mount.backend, PATIENCE)
                 if not health.healthy:
                     await self._close_unused()
                     raise Unavailable(f"the backend {name!r} does not answer ({health.detail}); nothing was switched")
@@ -411,9 +414,9 @@ class App:
         )
 
 
-async def probe(backend: Backend) -> Health:
-    """What the backend's probe says, or healthy where it has none."""
-    return await backend.probe() if isinstance(backend, Probes) else Health(True, 0.0)
+async def probe(backend: Backend, timeout: float = 2.0) -> Health:
+    """What the backend's probe says within `timeout` seconds, or healthy where it has none."""
+    return await backend.probe(timeout) if isinstance(backend, Probes) else Health(True, 0.0)
 
 
 async def _close(mount: Mount) -> None:

@@ -23,6 +23,7 @@ pytestmark = pytest.mark.anyio
 SWITCHES = 1_000
 CALLERS = 50
 WRITES_BETWEEN = 5
+CALLS_BETWEEN = 12
 TENANT = "01900000-0000-7000-8000-0000000000aa"
 ADMIN = Identity("01900000-0000-7000-8000-0000000000ab", TENANT, "admin")
 
@@ -51,12 +52,14 @@ async def app(tmp_path: Path, real_api: str) -> AsyncIterator[App]:
 async def test_a_thousand_switches_under_fifty_callers_lose_no_call_and_mix_no_answers(app: App) -> None:
     calls: Counter[str] = Counter()
     turning = asyncio.Event()
+    permits = asyncio.Semaphore(CALLERS)
     over = asyncio.Event()
 
     async def write(name: str) -> None:
         crm = app.services(ADMIN)
         turn = 0
         while not over.is_set():
+            await permits.acquire()
             turn += 1
             company = f"{name}-{turn}"
             (outcome,) = await crm.customers.bulk_create([{"company_name": company}])
@@ -64,17 +67,16 @@ async def test_a_thousand_switches_under_fifty_callers_lose_no_call_and_mix_no_a
             calls["written"] += 1
             if calls["written"] % WRITES_BETWEEN == 0:
                 turning.set()
-            await asyncio.sleep(0)  # the mock answers without a pause, and others want a turn
 
     async def read() -> None:
         crm = app.services(ADMIN)
         while not over.is_set():
+            await permits.acquire()
             page = await crm.customers.list(limit=5)
             assert page.backend in ("mock", "real")
             epochs.setdefault(page.epoch, page.backend)
             assert epochs[page.epoch] == page.backend, "one epoch answered from two backends"
             calls["read"] += 1
-            await asyncio.sleep(0)
 
     epochs: dict[int, str] = {app.router.route("customers").epoch: "mock"}
     draw = random.Random(7)
@@ -85,10 +87,14 @@ async def test_a_thousand_switches_under_fifty_callers_lose_no_call_and_mix_no_a
             assert done.new == target
             epochs[done.epoch] = target
             turning.clear()
+            for _ in range(CALLS_BETWEEN):
+                permits.release()
             await turning.wait()
             for _ in range(draw.randrange(4)):
                 await asyncio.sleep(0)
     over.set()
+    for _ in range(CALLERS):
+        permits.release()
     await asyncio.gather(*callers)
 
     held = {}

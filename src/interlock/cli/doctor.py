@@ -22,7 +22,7 @@ __all__ = ["Finding", "doctor"]
 OPTIONAL = {
     "gateway": ("starlette", "granian"),
     "sql": ("sqlalchemy", "aiosqlite", "asyncpg", "alembic"),
-    "transfer": ("python-calamine", "xlsxwriter"),
+    "transfer": ("openpyxl", "xlsxwriter"),
     "seed": ("faker",),
 }
 
