@@ -71,7 +71,7 @@ MAX_LIMIT: Final = 1000
 DEFAULT_LIMIT: Final = 50
 
 
-class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", gc=False):
     """What every entity carries. Names are snake_case in Python and camelCase in JSON.
 
     `id` is a canonical UUIDv7 string; "" in a row to create asks the service to mint one. Times are UTC with microseconds.
@@ -89,7 +89,7 @@ class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     deleted_at: datetime | None = None
 
 
-class Point(msgspec.Struct, frozen=True):
+class Point(msgspec.Struct, frozen=True, gc=False):
     """A place on the sphere, in degrees: latitude -90 to 90, longitude -180 to 180."""
 
     lat: float

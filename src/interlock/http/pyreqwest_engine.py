@@ -9,7 +9,7 @@ from datetime import timedelta
 from pyreqwest import exceptions as native
 from pyreqwest.client import ClientBuilder
 from pyreqwest.request import RequestBuilder, StreamRequest
-from pyreqwest.response import ResponseBodyReader
+from pyreqwest.response import Response, ResponseBodyReader
 
 from interlock.errors import InterlockError
 from interlock.http.engine import Call, Reply, StreamedReply, broken, late, unreachable
@@ -48,7 +48,7 @@ class PyreqwestEngine:
         request = self._built(call, _BUFFER)
         try:
             async with request as response:
-                return Reply(response.status, await _bounded(response.body_reader, call), response.get_header)
+                return Reply(response.status, await _whole(response, call), response.get_header)
         except native.PyreqwestError as error:
             raise _mapped(error, call) from error
 
@@ -91,6 +91,14 @@ class PyreqwestEngine:
         if call.body is not None:
             return builder.body_stream(call.body)
         return builder
+
+
+async def _whole(response: Response, call: Call) -> bytes:
+    """The body. One of a declared length, which a compressed one has not, is read at once; others in bounded steps."""
+    length = response.get_header("content-length")
+    if length is not None and length.isdecimal() and int(length) <= call.limit:
+        return bytes(await response.bytes())
+    return await _bounded(response.body_reader, call)
 
 
 async def _bounded(reader: ResponseBodyReader, call: Call) -> bytes:
