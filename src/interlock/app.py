@@ -17,6 +17,7 @@ from interlock.abilities import (
     Closes,
     ForwardsAudit,
     Health,
+    OAuth,
     Probes,
     RecoversAccounts,
     Session,
@@ -324,11 +325,14 @@ class App:
 
     async def _build_mock(self) -> Mount:
         from interlock.backends.memory import MemoryBackend
+        from interlock.backends.memory.oauth import PretendedProvider
         from interlock.seed import seed_demo
 
         memory = MemoryBackend(tuple(self.entities.values()), name="mock", clock=self.clock)
+        accounts = self._accounts(memory)
+        provider = PretendedProvider(accounts[Authenticates].session_for, clock=self.clock)
         # Log-in and demo data stay sound, so that there is a screen to see the trouble on.
-        mount = Mount("mock", self._troubled(memory), self._accounts(memory), keep=True)
+        mount = Mount("mock", self._troubled(memory), {**accounts, OAuth: provider}, keep=True)
         if self.settings.seed_demo:
             await seed_demo(memory, size=self.settings.seed_size, seed=self.settings.seed)
         return mount
