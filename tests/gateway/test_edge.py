@@ -128,8 +128,15 @@ async def test_anybody_can_check_our_tokens(gateway: Gateway) -> None:
     assert all("d" not in key for key in keys)
 
 
+async def test_no_tenant_s_admin_turns_the_routes_of_all(gateway: Gateway) -> None:
+    body = {"service": "tickets", "backend": "sql"}
+    answer = await gateway.client("admin").post(f"{PREFIX}/_switch", json=body)
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert gateway.app.router.route("tickets").backend_name == "mock"
+
+
 async def test_a_switch_while_serving(gateway: Gateway) -> None:
-    client = gateway.client()
+    client = gateway.client("system")
     await client.post(f"{PREFIX}/customers", json={"companyName": "on mock"})
     switched = await client.post(f"{PREFIX}/_switch", json={"service": "tickets", "backend": "mock"})
     assert switched.status_code == 200, switched.text

@@ -9,7 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from interlock.app import ServiceStatus
-from interlock.errors import Misconfigured
+from interlock.errors import Forbidden, Misconfigured
 from interlock.gateway.bodies import object_of
 from interlock.gateway.calls import Call
 from interlock.gateway.edge import Edge
@@ -117,9 +117,14 @@ async def status(call: Call) -> Reply:
 
 
 async def switch(call: Call) -> Reply:
-    """POST _switch: serve a service from another backend from now on. For admins."""
+    """POST _switch: serve a service from another backend from now on.
+
+    Routes are every tenant's: outside development and test a tenant's admin may not turn them, only who holds the signing key.
+    """
     call.no_query()
     check(call.identity, "routes", "switch")
+    if call.identity.role != "system" and not call.edge.app.settings.seed_demo:
+        raise Forbidden("routes: they serve every tenant here; use `interlock switch` where the product runs")
     body = object_of(await call.json(), {"service": str, "backend": str})
     missing = {name: "is required" for name in ("service", "backend") if not body.get(name)}
     if missing:
