@@ -36,8 +36,21 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "backends.memory": KERNEL,
     "backends.sql": KERNEL,
     "backends.rest": (*KERNEL, "http"),
+    "backends.supabase": (*KERNEL, "http"),
+    "devstack": KERNEL,
     "gateway": (*KERNEL, "app", "services", "router", "settings"),
-    "cli": (*KERNEL, "app", "embedded", "services", "settings", "http", "gateway", "portal"),
+    "cli": (
+        *KERNEL,
+        "app",
+        "backends.supabase.schema",
+        "devstack",
+        "embedded",
+        "gateway",
+        "http",
+        "portal",
+        "services",
+        "settings",
+    ),
     "portal": (*KERNEL, "app", "services", "settings"),
 }
 COMPOSITION = ("app", "embedded", "__init__", "testing")

@@ -13,6 +13,7 @@ import typer
 
 from interlock.cli.exits import Exit, exit_of
 from interlock.cli.output import Output
+from interlock.cli.supabase import app as supabase
 from interlock.errors import InterlockError, Invalid, Misconfigured, Unavailable
 from interlock.settings import BACKENDS, SERVICES, Settings
 
@@ -334,6 +335,7 @@ def build() -> typer.Typer:
     program.callback()(_begin)
     for command in (up, serve, status, switch, doctor, seed, import_, export, call, bench, token, migrate):
         program.command(command.__name__.rstrip("_"))(command)
+    program.add_typer(supabase)
     return program
 
 
