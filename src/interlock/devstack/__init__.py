@@ -1,0 +1,11 @@
+"""A local Supabase without docker: real PostgreSQL and PostgREST, auth, storage, realtime and functions, on one port.
+
+::
+
+    async with running(folder) as stack:
+        client = await supabase.acreate_client(stack.url, stack.anon_key)
+"""
+
+from interlock.devstack.stack import Part, Stack, running
+
+__all__ = ["Part", "Stack", "running"]
