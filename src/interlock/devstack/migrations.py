@@ -57,8 +57,6 @@ async def _apply(superuser: Sql, owner: Sql, path: Path, version: str, name: str
         "insert into supabase_migrations.schema_migrations (version, name) "  # noqa: S608  # a version is digits, a name is quoted
         f"values ('{version}', $name${name}$name$);"
     )
-        f"insert into supabase_migrations.schema_migrations (version, name) values ('{version}', $name${name}$name$);"
-    )
     try:
         await owner.run(f"{sql}\n;{record}\n")
     except Misconfigured as error:
