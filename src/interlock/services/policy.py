@@ -16,12 +16,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Final, get_args
 
 from interlock.contract import Identity, Role
 from interlock.errors import Forbidden
 
-__all__ = ["allowed", "check"]
+__all__ = ["able", "allowed", "check"]
 
 _NONE: Final[frozenset[str]] = frozenset()
 _READ: Final = frozenset({"list", "get"})
@@ -58,6 +58,11 @@ def allowed(role: Role, resource: str) -> frozenset[str]:
     if rows is None:
         return _NONE
     return rows.get(resource) or (_NONE if resource in rows else rows[_OTHERS])
+
+
+def able(resource: str, action: str) -> frozenset[Role]:
+    """The roles that may take an action on a resource: what a generated schema writes into its policies."""
+    return frozenset(role for role in get_args(Role) if action in allowed(role, resource))
 
 
 def check(identity: Identity, resource: str, action: str) -> None:

@@ -1,0 +1,8 @@
+"""The SQL of entities for Supabase: what `supabase/schemas/` holds of each, made and never edited."""
+
+from __future__ import annotations
+
+from interlock.backends.supabase.schema.statements import files, statements
+from interlock.backends.supabase.schema.tables import Roles
+
+__all__ = ["Roles", "files", "statements"]

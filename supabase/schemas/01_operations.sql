@@ -1,0 +1,106 @@
+-- Operation ids: a write that carries one is recorded in its own transaction, and sent again it answers as at first.
+
+create table app.operations (
+  tenant_id text collate "C" not null,
+  operation_id text collate "C" not null,
+  step text collate "C" not null,
+  fingerprint text collate "C" not null,
+  user_id text collate "C",
+  rows jsonb not null default '[]',
+  rejected jsonb not null default '[]',
+  at timestamptz not null default now(),
+  xid xid8 not null default pg_current_xact_id(),
+  primary key (tenant_id, operation_id, step)
+);
+alter table app.operations enable row level security;
+revoke all on app.operations from public, anon, authenticated, service_role;
+create index operations_at_idx on app.operations (at);
+
+-- Begin the operation, or answer for it: raises PT409 with what it answered at first, PT422 where it was another request.
+create function app.remember_operation(tenant text, caller_id text, operation text, part text, mark text) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  known record;
+begin
+  insert into app.operations (tenant_id, operation_id, step, fingerprint, user_id)
+    values (tenant, operation, part, mark, caller_id) on conflict on constraint operations_pkey do nothing;
+  if found then
+    return;
+  end if;
+  select o.fingerprint, o.user_id, o.rows, o.rejected, o.xid into known from app.operations o
+    where o.tenant_id = tenant and o.operation_id = operation and o.step = part;
+  if known.fingerprint <> mark or known.user_id is distinct from caller_id then
+    raise sqlstate 'PT422' using message = 'operation_reused', detail = 'the operation id was used for another request';
+  elsif known.xid <> pg_current_xact_id() then
+    raise sqlstate 'PT409' using message = 'operation_done',
+      detail = json_build_object('rows', known.rows, 'rejected', known.rejected)::text;
+  end if;
+end $$;
+revoke all on function app.remember_operation(text, text, text, text, text) from public;
+grant execute on function app.remember_operation(text, text, text, text, text) to authenticated, service_role;
+
+-- Before each writing statement: who writes is put where the row triggers read it, and the operation is begun. It runs as the
+-- caller, so that nobody but the owner's functions can claim to be putting images.
+-- Headers: x-interlock-operation (<id>/<step>), x-interlock-fingerprint, x-interlock-epoch, x-interlock-duplicates.
+create function app.begin_operation() returns trigger language plpgsql set search_path = '' as $$
+declare
+  headers constant json := nullif(current_setting('request.headers', true), '')::json;
+  named constant text := nullif(headers ->> 'x-interlock-operation', '');
+  putting constant boolean := current_user not in ('authenticated', 'anon')
+    and coalesce(current_setting('app.putting', true), '') = 'on';
+  caller record;
+  operation text := '';
+  part text := '';
+begin
+  select * into caller from app.caller();
+  perform set_config('app.putting', case when putting then 'on' else '' end, true),
+          set_config('app.tenant', coalesce(caller.tenant_id, ''), true),
+          set_config('app.user', coalesce(caller.user_id, ''), true),
+          set_config('app.duplicates', coalesce(headers ->> 'x-interlock-duplicates', ''), true),
+          set_config('app.epoch', coalesce(substring(headers ->> 'x-interlock-epoch' from '^\d{1,15}$'), '0'), true);
+  if named is not null and caller.tenant_id is not null and not putting then
+    operation := coalesce(substring(named from '^(.*)/[^/]*$'), named);
+    part := coalesce(substring(named from '/([^/]*)$'), '0');
+    perform app.remember_operation(
+      caller.tenant_id, caller.user_id, operation, part, coalesce(headers ->> 'x-interlock-fingerprint', ''));
+  end if;
+  perform set_config('app.operation', operation, true), set_config('app.step', part, true);
+  return null;
+end $$;
+revoke all on function app.begin_operation() from public;
+
+-- The images of the rows that a statement wrote, kept with its operation.
+create function app.keep_images(images jsonb) returns void language sql volatile security definer set search_path = '' as $$
+  update app.operations o set rows = case when o.rows = '[]' then images else o.rows || images end
+    where o.tenant_id = current_setting('app.tenant') and o.operation_id = current_setting('app.operation')
+      and o.step = current_setting('app.step')
+$$;
+
+-- The row triggers read who writes from settings; what they wrote is held to the token once more, for all rows at once.
+create function app.refuse_forged() returns void language plpgsql security definer set search_path = '' as $$
+begin
+  raise sqlstate '42501' using message = 'the rows are not stamped as the caller''s';
+end $$;
+revoke all on function app.keep_images(jsonb), app.refuse_forged() from public;
+
+-- What became of the items that no row came back for: decided by the client, kept so that a repeated request answers the same.
+create function public.interlock_reject(operation_id text, step text, fingerprint text, rejected jsonb) returns void
+language plpgsql volatile security definer set search_path = '' as $$
+#variable_conflict use_variable
+declare
+  caller record;
+begin
+  select * into caller from app.caller();
+  if caller.tenant_id is null then
+    raise sqlstate '42501' using message = 'no tenant';
+  end if;
+  insert into app.operations as o (tenant_id, operation_id, step, fingerprint, user_id, rejected)
+    values (caller.tenant_id, operation_id, step, fingerprint, caller.user_id, rejected)
+    on conflict on constraint operations_pkey do update set rejected = excluded.rejected
+      where o.fingerprint = excluded.fingerprint and o.user_id is not distinct from excluded.user_id;
+  if not found then
+    raise sqlstate 'PT422' using message = 'operation_reused', detail = 'the operation id was used for another request';
+  end if;
+end $$;
+revoke all on function public.interlock_reject(text, text, text, jsonb) from public, anon, authenticated, service_role;
+grant execute on function public.interlock_reject(text, text, text, jsonb) to authenticated;

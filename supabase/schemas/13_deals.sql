@@ -1,0 +1,271 @@
+-- Made from the entity by `interlock supabase generate`. Edit the entity and run that again, not this file.
+
+create table public.deals (
+  tenant_id text collate "C" not null,
+  id text collate "C" not null default app.new_id() constraint deals_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
+  created_at timestamptz not null default now() constraint deals_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  updated_at timestamptz not null default now() constraint deals_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_by text collate "C",
+  updated_by text collate "C",
+  version bigint not null default 1,
+  deleted_at timestamptz constraint deals_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  title text collate "C" not null constraint deals_title_check check (char_length(title) between 1 and 200),
+  customer_id text collate "C" not null,
+  stage_id text collate "C" not null,
+  amount numeric not null default 0 constraint deals_amount_check check (amount >= 0 and abs(amount) < 1000000000000 and amount = round(amount, 4)),
+  currency text collate "C" not null default 'EUR' constraint deals_currency_check check (currency ~ '^[A-Z]{3}\n?$'),
+  probability bigint not null default 0 constraint deals_probability_check check (probability >= 0 and probability <= 100),
+  expected_close date constraint deals_expected_close_check check (expected_close between '0001-01-01' and '9999-12-31'),
+  assigned_to text collate "C",
+  lost_reason text collate "C" constraint deals_lost_reason_check check (char_length(lost_reason) <= 200),
+  search_text text collate "C" generated always as (lower((title) collate pg_catalog."und-x-icu")) stored,
+  constraint deals_pkey primary key (tenant_id, id)
+);
+
+create index deals_recent_idx on public.deals (tenant_id, created_at desc, id);
+create index deals_customer_id_idx on public.deals (tenant_id, customer_id);
+create index deals_stage_id_idx on public.deals (tenant_id, stage_id);
+create index deals_assigned_to_idx on public.deals (tenant_id, assigned_to);
+create index deals_search_idx on public.deals using gin (tenant_id, search_text extensions.gin_trgm_ops);
+
+insert into app.permissions (resource, action, roles) values
+  ('deals', 'list', array['admin', 'agent', 'manager', 'system', 'viewer']::text[]),
+  ('deals', 'create', array['admin', 'agent', 'manager', 'system']::text[]),
+  ('deals', 'update', array['admin', 'agent', 'manager', 'system']::text[]),
+  ('deals', 'delete', array['admin', 'manager', 'system']::text[]),
+  ('deals', 'restore', array['admin', 'manager', 'system']::text[])
+on conflict (resource, action) do update set roles = excluded.roles;
+
+revoke all on public.deals from public, anon, authenticated, service_role;
+grant select on public.deals to authenticated, service_role;
+grant insert (id, title, customer_id, stage_id, amount, currency, probability, expected_close, assigned_to, lost_reason) on public.deals to authenticated;
+grant update (title, customer_id, stage_id, amount, currency, probability, expected_close, assigned_to, lost_reason, deleted_at) on public.deals to authenticated;
+grant insert, update, delete on public.deals to service_role;
+
+alter table public.deals enable row level security;
+alter table public.deals force row level security;
+create policy deals_select on public.deals for select to authenticated
+  using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system', 'viewer'));
+create policy deals_insert on public.deals for insert to authenticated
+  with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
+create policy deals_update on public.deals for update to authenticated
+  using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
+  with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
+
+create function app.deals_stamp() returns trigger language plpgsql set search_path = '' as $$
+declare
+  trusted constant boolean := current_user not in ('authenticated', 'anon');
+begin
+  if trusted and current_setting('app.putting', true) = 'on' then
+    return new;
+  end if;
+  if tg_op = 'INSERT' then
+    if not trusted or new.tenant_id is null then
+      new.tenant_id := nullif(current_setting('app.tenant', true), '');
+    end if;
+    if new.tenant_id is null then
+      raise sqlstate '42501' using message = 'the token names no tenant';
+    end if;
+    new.id := coalesce(new.id, app.new_id());
+    new.created_at := now();
+    new.updated_at := new.created_at;
+    if not trusted or new.created_by is null then
+      new.created_by := nullif(current_setting('app.user', true), '');
+    end if;
+    new.updated_by := new.created_by;
+    new.version := 1;
+    new.deleted_at := null;
+    new.amount := trim_scale(new.amount);
+    if current_setting('app.duplicates', true) = 'skip' and (
+      exists (select from public.deals t where t.tenant_id = new.tenant_id and t.id = new.id)
+    ) then
+      return null;
+    end if;
+    return new;
+  end if;
+  if old.deleted_at is not null and new.deleted_at is not null then
+    return null;
+  end if;
+  new.tenant_id := old.tenant_id;
+  new.id := old.id;
+  new.created_at := old.created_at;
+  new.created_by := old.created_by;
+  new.updated_at := old.updated_at;
+  new.updated_by := old.updated_by;
+  new.version := old.version;
+  new.amount := trim_scale(new.amount);
+  if new.deleted_at is not null then
+    if not trusted and app.role() in ('admin', 'manager', 'system') is not true then
+      raise sqlstate '42501' using message = 'deals: the role may not delete';
+    end if;
+    new.deleted_at := now();
+  elsif old.deleted_at is not null then
+    if not trusted and app.role() in ('admin', 'manager', 'system') is not true then
+      raise sqlstate '42501' using message = 'deals: the role may not restore';
+    end if;
+  else
+    new.search_text := old.search_text;
+    if new is not distinct from old then
+      return old;
+    end if;
+  end if;
+  new.updated_at := now();
+  new.updated_by := nullif(current_setting('app.user', true), '');
+  new.version := old.version + 1;
+  return new;
+end $$;
+
+create function app.deals_created() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  if current_setting('role') in ('authenticated', 'anon') and pg_trigger_depth() = 1 and exists (
+    select from new_rows n, app.caller() c
+    where n.tenant_id is distinct from c.tenant_id or n.updated_by is distinct from c.user_id
+  ) and current_setting('app.putting', true) is distinct from 'on' then
+    perform app.refuse_forged();
+  end if;
+  insert into public.changes (tenant_id, resource, record_id, version, kind)
+    select n.tenant_id, 'deals', n.id, n.version, 'created' from new_rows n;
+  if current_setting('app.putting', true) is distinct from 'on' then
+    with written as (
+      insert into public.audit (tenant_id, id, created_at, updated_at, created_by, updated_by, version, actor, action, target,
+        record_id, before, after, backend, epoch, operation_id)
+      select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
+        'create', 'deals', n.id,
+        '{}',
+        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.title as "title", n.customer_id as "customerId", n.stage_id as "stageId", n.amount::text as "amount", n.currency as "currency", n.probability as "probability", n.expected_close as "expectedClose", n.assigned_to as "assignedTo", n.lost_reason as "lostReason") x),
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+      from new_rows n
+      returning tenant_id, id
+    )
+    insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
+    if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
+      perform app.keep_images((
+        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)) from new_rows n
+      ));
+    end if;
+  end if;
+  return null;
+end $$;
+
+create function app.deals_updated() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  if current_setting('role') in ('authenticated', 'anon') and pg_trigger_depth() = 1 and exists (
+    select from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id and n.version <> o.version, app.caller() c
+    where n.tenant_id is distinct from c.tenant_id or n.updated_by is distinct from c.user_id
+  ) and current_setting('app.putting', true) is distinct from 'on' then
+    perform app.refuse_forged();
+  end if;
+  insert into public.changes (tenant_id, resource, record_id, version, kind)
+    select n.tenant_id, 'deals', n.id, n.version, case
+      when n.deleted_at is not null then 'deleted'
+      when o.deleted_at is not null and current_setting('app.putting', true) = 'on' is not true then 'restored'
+      else 'updated' end from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version or current_setting('app.putting', true) = 'on';
+  if current_setting('app.putting', true) is distinct from 'on' then
+    with written as (
+      insert into public.audit (tenant_id, id, created_at, updated_at, created_by, updated_by, version, actor, action, target,
+        record_id, before, after, backend, epoch, operation_id)
+      select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
+        case
+        when n.deleted_at is not null then 'delete'
+        when o.deleted_at is not null then 'restore'
+        else 'update' end, 'deals', n.id,
+        '{' || concat_ws(',',
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
+      case when n.stage_id is distinct from o.stage_id then '"stageId":' || coalesce(to_json(o.stage_id)::text, 'null') end,
+      case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end,
+      case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end,
+      case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(o.probability)::text, 'null') end,
+      case when n.expected_close is distinct from o.expected_close then '"expectedClose":' || coalesce(to_json(o.expected_close)::text, 'null') end,
+      case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(o.assigned_to)::text, 'null') end,
+      case when n.lost_reason is distinct from o.lost_reason then '"lostReason":' || coalesce(to_json(o.lost_reason)::text, 'null') end) || '}',
+        '{' || concat_ws(',',
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
+      case when n.stage_id is distinct from o.stage_id then '"stageId":' || coalesce(to_json(n.stage_id)::text, 'null') end,
+      case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end,
+      case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end,
+      case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(n.probability)::text, 'null') end,
+      case when n.expected_close is distinct from o.expected_close then '"expectedClose":' || coalesce(to_json(n.expected_close)::text, 'null') end,
+      case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(n.assigned_to)::text, 'null') end,
+      case when n.lost_reason is distinct from o.lost_reason then '"lostReason":' || coalesce(to_json(n.lost_reason)::text, 'null') end) || '}',
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+      from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
+      returning tenant_id, id
+    )
+    insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
+    if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
+      perform app.keep_images((
+        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)) from new_rows n
+      ));
+    end if;
+  end if;
+  return null;
+end $$;
+create function app.deals_removed() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  insert into public.changes (tenant_id, resource, record_id, version, kind)
+    select o.tenant_id, 'deals', o.id, o.version, 'deleted' from old_rows o;
+  delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'deals' and s.id = o.id;
+  return null;
+end $$;
+
+create trigger a_begin before insert or update on public.deals
+  for each statement execute function app.begin_operation();
+create trigger b_stamp before insert or update on public.deals
+  for each row execute function app.deals_stamp();
+create trigger c_created after insert on public.deals referencing new table as new_rows
+  for each statement execute function app.deals_created();
+create trigger c_updated after update on public.deals referencing old table as old_rows new table as new_rows
+  for each statement execute function app.deals_updated();
+create trigger c_removed after delete on public.deals referencing old table as old_rows
+  for each statement execute function app.deals_removed();
+
+create function public.deals_search(needle text) returns setof public.deals
+language sql stable security definer set search_path = '' as $$
+  select t.* from public.deals t
+  where t.tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system', 'viewer')
+    and t.search_text like '%' || replace(replace(replace(lower(needle collate pg_catalog."und-x-icu"), '\', '\\'), '%', '\%'), '_', '\_') || '%'
+$$;
+revoke all on function public.deals_search(text) from public, anon, authenticated, service_role;
+grant execute on function public.deals_search(text) to authenticated, service_role;
+
+create function app.deals_put(rows jsonb, sequence bigint) returns jsonb
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  outcomes jsonb := '[]';
+  image jsonb;
+  r public.deals;
+  taken bigint;
+  broken text;
+  field text;
+  existing text;
+begin
+  for image in select jsonb_array_elements(rows) loop
+    r := jsonb_populate_record(null::public.deals, image);
+    if r.tenant_id is distinct from app.tenant_id() then
+      raise sqlstate '42501' using message = 'the image is another tenant''s';
+    end if;
+    begin
+      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'deals', r.id, $2)
+        on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
+      taken := 0;
+      if found then
+        insert into public.deals (id, tenant_id, created_at, updated_at, created_by, updated_by, version, deleted_at, title, customer_id, stage_id, amount, currency, probability, expected_close, assigned_to, lost_reason)
+          values (r.id, r.tenant_id, r.created_at, r.updated_at, r.created_by, r.updated_by, r.version, r.deleted_at, r.title, r.customer_id, r.stage_id, r.amount, r.currency, r.probability, r.expected_close, r.assigned_to, r.lost_reason)
+          on conflict on constraint deals_pkey do update set created_at = excluded.created_at, updated_at = excluded.updated_at, created_by = excluded.created_by, updated_by = excluded.updated_by, version = excluded.version, deleted_at = excluded.deleted_at, title = excluded.title, customer_id = excluded.customer_id, stage_id = excluded.stage_id, amount = excluded.amount, currency = excluded.currency, probability = excluded.probability, expected_close = excluded.expected_close, assigned_to = excluded.assigned_to, lost_reason = excluded.lost_reason;
+        get diagnostics taken = row_count;
+      end if;
+      outcomes := outcomes || jsonb_build_object('id', r.id, 'written', taken > 0);
+    end;
+  end loop;
+  return outcomes;
+end $$;
+revoke all on function app.deals_put(jsonb, bigint) from public;
+

@@ -1,0 +1,56 @@
+-- The users' table decides who is a member, and in which role; Supabase's auth follows it.
+
+-- A user's line in the memberships, and the metadata of the auth user who is this user.
+create function app.keep_membership() returns trigger language plpgsql security definer set search_path = '' as $$
+declare
+  revoked constant timestamptz := case when not new.active or new.deleted_at is not null then now() end;
+begin
+  insert into app.tenants (id) values (new.tenant_id) on conflict do nothing;
+  insert into app.memberships as m (tenant_id, user_id, role, revoked_at) values (new.tenant_id, new.id, new.role, revoked)
+    on conflict (tenant_id, user_id) do update set role = excluded.role,
+      revoked_at = case when excluded.revoked_at is null then null else coalesce(m.revoked_at, excluded.revoked_at) end;
+  update auth.users u set raw_app_meta_data = u.raw_app_meta_data || jsonb_build_object('role', new.role)
+    where u.raw_app_meta_data ->> 'tenant_id' = new.tenant_id and u.raw_app_meta_data ->> 'user_id' = new.id
+      and u.raw_app_meta_data ->> 'role' is distinct from new.role;
+  if revoked is null then
+    update auth.users u set raw_app_meta_data = u.raw_app_meta_data
+      where lower(u.email) = lower(new.email) and u.email_confirmed_at is not null
+        and u.raw_app_meta_data ->> 'tenant_id' is null;
+  end if;
+  return null;
+end $$;
+revoke all on function app.keep_membership() from public;
+
+create trigger d_member_made after insert on public.users
+  for each row execute function app.keep_membership();
+create trigger d_member_changed after update on public.users
+  for each row when (
+    old.role <> new.role or old.active <> new.active or old.email <> new.email
+    or (old.deleted_at is null) <> (new.deleted_at is null)
+  ) execute function app.keep_membership();
+
+-- An auth user whose confirmed address has exactly one invited user becomes that user. The tenant named at sign-up chooses among
+-- several invitations and grants nothing. It runs on each change, since auth writes app_metadata anew when it adds a provider.
+create function app.join_tenant() returns trigger language plpgsql security definer set search_path = '' as $$
+declare
+  wanted constant text := nullif(new.raw_user_meta_data ->> 'tenant_id', '');
+  invited record;
+begin
+  if new.email_confirmed_at is null or new.email is null or new.raw_app_meta_data ->> 'tenant_id' is not null then
+    return new;
+  end if;
+  select min(u.tenant_id) as tenant_id, min(u.id) as user_id, min(u.role) as role, count(*) as found into invited
+    from public.users u
+    where lower(u.email collate pg_catalog."und-x-icu") = lower(new.email::text collate pg_catalog."und-x-icu")
+      and u.active and u.deleted_at is null and (wanted is null or u.tenant_id = wanted);
+  if invited.found = 1 then
+    new.raw_app_meta_data := coalesce(new.raw_app_meta_data, '{}') || jsonb_build_object(
+      'tenant_id', invited.tenant_id, 'user_id', invited.user_id, 'role', invited.role);
+  end if;
+  return new;
+end $$;
+revoke all on function app.join_tenant() from public;
+
+create index users_email_idx on public.users (lower(email collate pg_catalog."und-x-icu"));
+create trigger interlock_join before insert or update of email, email_confirmed_at, raw_app_meta_data on auth.users
+  for each row execute function app.join_tenant();
