@@ -150,22 +150,3 @@ async def test_a_switch_to_a_dead_backend_changes_nothing(tmp_path: Path) -> Non
 async def test_an_unknown_service_is_named_with_a_suggestion(app: App) -> None:
     with pytest.raises(Invalid, match="did you mean 'customers'"):
         await app.switch("custmers", "real", ADMIN)
-
-
-async def test_a_watcher_goes_on_at_the_new_backend_after_a_resync(app: App) -> None:
-    crm = app.services(ADMIN)
-    stream = crm.customers.changes()
-    step = asyncio.ensure_future(anext(stream))
-    await asyncio.sleep(0)
-    await crm.customers.create(company_name="On the mock")
-    assert (await step).row.company_name == "On the mock"
-    step = asyncio.ensure_future(anext(stream))
-    await asyncio.sleep(0)
-    await app.switch("customers", "sql", ADMIN)
-    assert (await step).kind == "resync"
-    step = asyncio.ensure_future(anext(stream))
-    while not step.done():
-        await crm.customers.create(company_name="On sql")
-        await asyncio.sleep(0)
-    assert (await step).row.company_name == "On sql"
-    await stream.aclose()

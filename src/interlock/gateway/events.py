@@ -19,6 +19,9 @@ __all__ = ["changes"]
 HEARTBEAT: Final = 15.0
 """Seconds of silence after which a comment is sent, so that whoever listens knows that somebody is there."""
 
+LONGEST_POSITION: Final = 4000
+"""Characters of a `Last-Event-ID`: a position may name the transactions that were open."""
+
 _encode = msgspec.json.Encoder().encode
 _HEADERS: Final = (
     (b"content-type", b"text/event-stream"),
@@ -31,7 +34,7 @@ async def changes(call: Call) -> Stream:
     """GET changes: accepted writes of the caller's tenant; resumes behind `Last-Event-ID`. Ends when the token does."""
     call.no_query()
     after = call.header(b"last-event-id")
-    if after is not None and (len(after) > 200 or not after.isprintable()):
+    if after is not None and (len(after) > LONGEST_POSITION or not after.isprintable()):
         raise Refused({"Last-Event-ID": "is not an id that this stream gave; leave it out"})
     stream = call.service.changes(after or None)
     # The first step is begun here: what cannot be watched is a proper error, not a stream that breaks.

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Generic, Protocol, TypeVar, cast
 
 from msgspec.structs import replace
 
@@ -52,6 +53,9 @@ if TYPE_CHECKING:
 __all__ = ["Context", "EntityService", "conditions", "parse_sort"]
 
 R = TypeVar("R", bound=Record)
+
+_ELSEWHERE: Final = "elsewhere"
+"""A position that no backend knows: it answers with a `resync` first, once nothing can be missed any more."""
 
 _WITH_DELETED = {"with": Query(deleted="with"), "only": Query(deleted="only")}
 
@@ -238,21 +242,21 @@ class EntityService(Generic[R]):
     async def changes(self, after: str | None = None) -> AsyncGenerator[Change, None]:
         """Accepted writes of this tenant, as they happen. A `resync` change means: read again.
 
-        Ends when the backend is closed. When the service is switched to another backend, the stream goes on there, after a `resync`.
+        What is read after a `resync` misses nothing: the stream goes on from before it came. Whoever needs that from the start gives
+        as `after` any position that is not known, such as "start". Ends when the backend is closed. When the service is switched, the
+        stream goes on at the new backend, with a `resync`.
         """
         identity = self._allowed("list")
-        position = after
         while True:
             route = self.context.route(self.entity.service)
-            stream = route.ability(Subscribes).changes(self.entity.resource, identity, position)
-            with route.held():
-                async for change in _until(stream, route.retired):
+            stream = route.ability(Subscribes).changes(self.entity.resource, identity, after)
+            async with aclosing(_until_retired(stream, route)) as found:
+                async for change in found:
                     if change.row is None or self._visible(change.row):
                         yield change
             if route is self.context.route(self.entity.service):
                 return
-            position = None
-            yield Change(kind="resync", resource=self.entity.resource)
+            after = _ELSEWHERE
 
     # -- writing --------------------------------------------------------------------------------------------------
 
@@ -538,26 +542,41 @@ def _mapping(values: Record | Mapping[str, Any] | None) -> Mapping[str, Any]:
     return values
 
 
-async def _until(stream: AsyncIterator[Change], retired: Callable[[], Any]) -> AsyncIterator[Change]:
-    """The stream's changes until the route is retired, then no more."""
-    ended = asyncio.ensure_future(retired())
-    step: asyncio.Future[Change] | None = None
+async def _until_retired(stream: AsyncIterator[Change], route: Route) -> AsyncGenerator[Change, None]:
+    """The stream's changes until another route takes over; what it raises as its backend goes then is no error.
+
+    The route is held during each step and not between them: a caller who stopped reading keeps no backend alive.
+    """
+    retired = asyncio.ensure_future(route.retired())
     try:
-        while True:
-            step = asyncio.ensure_future(anext(stream))
-            await asyncio.wait({step, ended}, return_when=asyncio.FIRST_COMPLETED)
-            if not step.done():
-                return
-            try:
-                change = step.result()
-            except StopAsyncIteration:
+        while not retired.done():
+            with route.held():
+                change = await _step(stream, retired)
+            if change is None:
                 return
             yield change
     finally:
-        ended.cancel()
-        if step is not None and not step.done():
-            step.cancel()
-            await asyncio.wait({step})
+        retired.cancel()
+        await asyncio.wait((retired,))
         aclose = getattr(stream, "aclose", None)
         if aclose is not None:
             await aclose()
+
+
+async def _step(stream: AsyncIterator[Change], retired: asyncio.Future[None]) -> Change | None:
+    step: asyncio.Future[Change] = asyncio.ensure_future(anext(stream))
+    try:
+        await asyncio.wait((step, retired), return_when=asyncio.FIRST_COMPLETED)
+        if not step.done():
+            return None
+        return step.result()
+    except StopAsyncIteration:
+        return None
+    except InterlockError:
+        if retired.done():
+            return None
+        raise
+    finally:
+        if not step.done():
+            step.cancel()
+            await asyncio.wait({step})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from contextlib import aclosing
 from types import MappingProxyType
 from typing import Any, ClassVar, Final
 
@@ -55,9 +56,10 @@ class Notifications(RuledService[Notification]):
     async def live(self, after: str | None = None) -> AsyncIterator[Change]:
         """One's own notifications as they come and change, also for admins. A `resync` change means: read again."""
         own = self.context.identity.user_id
-        async for change in self.changes(after):
-            if change.kind == "resync" or (change.row is not None and change.row.user_id == own):
-                yield change
+        async with aclosing(self.changes(after)) as changes:
+            async for change in changes:
+                if change.kind == "resync" or (change.row is not None and change.row.user_id == own):
+                    yield change
 
     # -- rules ----------------------------------------------------------------------------------------------------
 

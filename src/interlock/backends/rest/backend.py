@@ -103,13 +103,12 @@ class GatewayBackend(RestBackend):
         self._files = RemoteFiles(self._caller, name)
         self._accounts = RemoteAccounts(self._caller, name)
 
-    async def changes(self, resource: str, identity: Identity, after: str | None = None) -> AsyncIterator[Change]:
+    def changes(self, resource: str, identity: Identity, after: str | None = None) -> AsyncIterator[Change]:
         """Accepted writes, by server-sent events; a broken stream is resumed where it broke."""
         codec = self._codecs.get(resource)
         if codec is None:
             raise Unsupported(self.name, f"the resource {resource!r}")
-        async for change in watched(self._caller, codec, self.name, identity, after):
-            yield change
+        return watched(self._caller, codec, self.name, identity, after)
 
     async def write_blob(self, identity: Identity, file_id: str, chunks: AsyncIterator[bytes]) -> BlobInfo:
         """Stream a file's bytes up."""

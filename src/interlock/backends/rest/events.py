@@ -20,6 +20,8 @@ from interlock.http import Reply, StreamedReply
 __all__ = ["Event", "events_of", "watched"]
 
 _SILENCE = 90.0
+_NOWHERE = "nowhere"
+"""A position that no gateway gave: it begins with a `resync`, once nothing can be missed any more."""
 _ATTEMPTS = 5
 _LASTING = 5.0
 _LONGEST_EVENT = 4 * 1024 * 1024
@@ -78,7 +80,7 @@ async def watched(
     caller: Caller, codec: Codec, api: str, identity: Identity, after: str | None
 ) -> AsyncIterator[Change]:
     """The changes of one resource. A stream that ends or breaks is resumed after the last change; five short ones in a row
-    are `Unavailable`. Where nothing tells how far the last one came, a `resync` says so."""
+    are `Unavailable`. Where nothing tells how far the last one came, the gateway is asked for a `resync`."""
     resource = codec.entity.resource
     concern = Concern(api, resource, codec)
     url = caller.url(f"{caller.segment(resource)}/changes")
@@ -94,12 +96,10 @@ async def watched(
                 caller.stream("GET", url, concern, identity, headers=headers) as reply,
                 aclosing(events_of(_awake(reply, api))) as events,
             ):
-                if connected and after is None:
-                    yield Change(kind="resync", resource=resource)
-                connected = True
+                connected, after = True, after or _NOWHERE
                 async for event in events:
                     change = _change(event, codec, concern, reply)
-                    failures, after = 0, change.position or None
+                    failures, after = 0, change.position or _NOWHERE
                     yield change
             lost = Unavailable(f"{api} keeps closing the stream of changes")
         except (Unavailable, DeadlineExceeded) as error:
