@@ -9,6 +9,7 @@ import { auth } from "./auth.mjs";
 import { admitted, forLite, keyOf, roleOf } from "./keys.mjs";
 import { Proxy } from "./proxy.mjs";
 import { rest } from "./rest.mjs";
+import { ensureSchemas } from "./schema.mjs";
 import { settings } from "./settings.mjs";
 import { storage } from "./storage.mjs";
 import { sql } from "./users.mjs";
@@ -17,7 +18,7 @@ const api = await createApi({ withSupabaseClient: false });
 // lite takes the path of its configuration from the folder that it runs in. Unless told, it takes every caller from the loopback for the project's owner.
 const config = fileURLToPath(new URL("../lite.config.mjs", import.meta.url));
 const app = await api.project.local.createApp(path.relative(process.cwd(), config), { admin: false });
-await app.ensureSystemSchema();
+await ensureSchemas(app);
 
 /** The request as lite knows it: its own form of the key, and no bearer that is only the key again. */
 function forLiteOf(request, key) {

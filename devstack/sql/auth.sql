@@ -1,5 +1,5 @@
 -- The functions that policies call, as hosted projects have them: lite's own read request.jwt.claim.*, and PostgREST sets request.jwt.claims.
--- Run as the superuser after lite has made its schema.
+-- Run as the superuser, once, after lite has made its tables.
 create or replace function auth.uid() returns uuid language sql stable as $$
   select coalesce(nullif(current_setting('request.jwt.claim.sub', true), ''), nullif(current_setting('request.jwt.claims', true), '')::jsonb ->> 'sub')::uuid
 $$;

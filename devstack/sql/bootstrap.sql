@@ -58,3 +58,17 @@ create event trigger pgrst_drop_watch on sql_drop execute function extensions.pg
 create schema if not exists supabase_migrations authorization postgres;
 create table if not exists supabase_migrations.schema_migrations (version text primary key, statements text[], name text);
 alter table supabase_migrations.schema_migrations owner to postgres;
+
+-- A custom setting may be kept with a role by superusers only, or by whom it was granted to: PostgREST's, by the developers.
+do $$
+declare
+  setting text;
+begin
+  foreach setting in array array[
+    'db_aggregates_enabled', 'db_anon_role', 'db_extra_search_path', 'db_max_rows', 'db_plan_enabled', 'db_pre_request', 'db_root_spec', 'db_schemas',
+    'db_tx_end', 'jwt_aud', 'jwt_role_claim_key', 'openapi_mode', 'raw_media_types', 'server_cors_allowed_origins', 'server_timing_enabled'
+  ] loop
+    execute pg_catalog.format('grant set on parameter pgrst.%I to postgres', setting);
+  end loop;
+end
+$$;

@@ -10,14 +10,15 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 from interlock.devstack.programs import Programs
 from interlock.devstack.secrets import Secrets
 from interlock.errors import Misconfigured, Unavailable
 
-__all__ = ["Cluster", "Sql"]
+__all__ = ["SUPERUSER", "Cluster", "Sql", "bootstrap", "copy_database"]
 
-_SETTINGS = (
+_SETTINGS: Final = (
     "listen_addresses='127.0.0.1'",
     "fsync=off",
     "full_page_writes=off",
@@ -27,9 +28,7 @@ _SETTINGS = (
     "max_connections=200",
     "shared_buffers=64MB",
 )
-SUPERUSER = "supabase_admin"
-DATABASE = "postgres"
-TEMPLATE = "template_project"
+SUPERUSER: Final = "supabase_admin"
 
 
 class Cluster:
@@ -116,7 +115,7 @@ class Sql:
         self._user = user
         self._password = password
 
-    def url(self, database: str = DATABASE) -> str:
+    def url(self, database: str = "postgres") -> str:
         """The URL of a database, with the password in it."""
         return f"postgresql://{self._user}:{self._password}@127.0.0.1:{self._port}/{database}"
 
@@ -124,7 +123,7 @@ class Sql:
         self,
         sql: str,
         *,
-        database: str = DATABASE,
+        database: str = "postgres",
         one_transaction: bool = True,
         variables: Mapping[str, str] | None = None,
     ) -> str:
@@ -166,6 +165,38 @@ class Sql:
         if process.returncode:
             raise Misconfigured([_said(errors.decode(errors="replace"))])
         return output.decode().strip()
+
+
+async def bootstrap(superuser: Sql, sources: Path, secrets: Secrets) -> None:
+    """Make of a new cluster's database `postgres` what a hosted project's is before its first migration."""
+    await superuser.run(
+        "create role postgres login createrole createdb replication bypassrls password :'postgres_password';\n"
+        "alter database postgres owner to postgres;",
+        database="template1",
+        variables={"postgres_password": secrets.postgres_password},
+    )
+    await superuser.run(
+        (sources / "bootstrap.sql").read_text(), variables={"authenticator_password": secrets.authenticator_password}
+    )
+
+
+async def copy_database(superuser: Sql, source: str, target: str) -> None:
+    """Make `target`, anew, a copy of `source`, its settings included. Whoever is connected to either is cut off."""
+    await superuser.run(
+        r"""
+        drop database if exists :"target" with (force);
+        select pg_terminate_backend(pid) from pg_stat_activity where datname = :'source' \g /dev/null
+        create database :"target" template :"source" owner postgres;
+        -- The settings by database, which a copy leaves behind.
+        set allow_system_table_mods = on;
+        insert into pg_db_role_setting
+          select made.oid, s.setrole, s.setconfig from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase, pg_database made
+          where d.datname = :'source' and made.datname = :'target';
+        """,
+        database="template1",
+        one_transaction=False,
+        variables={"source": source, "target": target},
+    )
 
 
 def _quoted(value: str) -> str:
