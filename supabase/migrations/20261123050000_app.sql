@@ -14,7 +14,7 @@ create function app.new_id() returns text language sql volatile parallel safe
 return encode(
   set_bit(set_bit(
     overlay(uuid_send(gen_random_uuid())
-      placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),
+      placing substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),
     52, 1), 53, 1), 'hex')::uuid::text;
 revoke all on function app.new_id() from public;
 grant execute on function app.new_id() to authenticated, service_role;
@@ -29,13 +29,22 @@ return case when place is not null then
   jsonb_build_object('lat', extensions.st_y(place::extensions.geometry), 'lon', extensions.st_x(place::extensions.geometry))
 end;
 
--- True where every item is a text of this many characters, and there is no list within the list.
+-- True where every item is a text of so many characters, and there is no list within the list.
 create function app.texts_fit(items text[], shortest integer, longest integer) returns boolean
-language sql immutable parallel safe set search_path = '' as $$
-  select coalesce(array_ndims(items), 1) = 1
-    and coalesce(bool_and(item is not null and char_length(item) between shortest and longest), true)
-  from unnest(items) as item
-$$;
+language plpgsql immutable parallel safe set search_path = '' as $$
+declare
+  item text;
+begin
+  if array_ndims(items) > 1 then
+    return false;
+  end if;
+  foreach item in array items loop
+    if item is null or char_length(item) not between shortest and longest then
+      return false;
+    end if;
+  end loop;
+  return true;
+end $$;
 
 revoke all on function app.rfc3339(timestamptz), app.lat_lon(extensions.geography), app.texts_fit(text[], integer, integer)
   from public;
@@ -217,8 +226,8 @@ create table app.operations (
   step text collate "C" not null,
   fingerprint text collate "C" not null,
   user_id text collate "C",
-  rows jsonb not null default '[]',
-  rejected jsonb not null default '[]',
+  rows json not null default '[]',
+  rejected json not null default '[]',
   at timestamptz not null default now(),
   xid xid8 not null default pg_current_xact_id(),
   primary key (tenant_id, operation_id, step)
@@ -281,8 +290,8 @@ end $$;
 revoke all on function app.begin_operation() from public;
 
 -- The images of the rows that a statement wrote, kept with its operation.
-create function app.keep_images(images jsonb) returns void language sql volatile security definer set search_path = '' as $$
-  update app.operations o set rows = case when o.rows = '[]' then images else o.rows || images end
+create function app.keep_images(images json) returns void language sql volatile security definer set search_path = '' as $$
+  update app.operations o set rows = case when o.rows::text = '[]' then images else (o.rows::jsonb || images::jsonb)::json end
     where o.tenant_id = current_setting('app.tenant') and o.operation_id = current_setting('app.operation')
       and o.step = current_setting('app.step')
 $$;
@@ -292,7 +301,7 @@ create function app.refuse_forged() returns void language plpgsql security defin
 begin
   raise sqlstate '42501' using message = 'the rows are not stamped as the caller''s';
 end $$;
-revoke all on function app.keep_images(jsonb), app.refuse_forged() from public;
+revoke all on function app.keep_images(json), app.refuse_forged() from public;
 
 -- What became of the items that no row came back for: decided by the client, kept so that a repeated request answers the same.
 create function public.interlock_reject(operation_id text, step text, fingerprint text, rejected jsonb) returns void
@@ -306,7 +315,7 @@ begin
     raise sqlstate '42501' using message = 'no tenant';
   end if;
   insert into app.operations as o (tenant_id, operation_id, step, fingerprint, user_id, rejected)
-    values (caller.tenant_id, operation_id, step, fingerprint, caller.user_id, rejected)
+    values (caller.tenant_id, operation_id, step, fingerprint, caller.user_id, rejected::json)
     on conflict on constraint operations_pkey do update set rejected = excluded.rejected
       where o.fingerprint = excluded.fingerprint and o.user_id is not distinct from excluded.user_id;
   if not found then

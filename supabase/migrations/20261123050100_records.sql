@@ -1,12 +1,12 @@
 create table public.customers (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint customers_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint customers_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint customers_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint customers_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   company_name text collate "C" not null constraint customers_company_name_check check (char_length(company_name) between 1 and 200),
   contact_name text collate "C" constraint customers_contact_name_check check (char_length(contact_name) <= 200),
   email text collate "C" constraint customers_email_check check (char_length(email) <= 254 and email ~ '^[^@\s]+@[^@\s]+\n?$'),
@@ -142,7 +142,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
       ));
     end if;
   end if;
@@ -214,7 +214,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
       ));
     end if;
   end if;
@@ -310,12 +310,12 @@ revoke all on function app.customers_put(jsonb, bigint) from public;
 create table public.tags (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint tags_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint tags_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint tags_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint tags_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   name text collate "C" not null constraint tags_name_check check (char_length(name) between 1 and 200),
   color text collate "C" not null default '#808080' constraint tags_color_check check (color ~ '^#[0-9a-f]{6}\n?$'),
   search_text text collate "C" generated always as (lower((name) collate pg_catalog."und-x-icu")) stored,
@@ -437,7 +437,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.color as color) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.color as color) x)) from new_rows n
       ));
     end if;
   end if;
@@ -485,7 +485,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.color as color) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.color as color) x)) from new_rows n
       ));
     end if;
   end if;
@@ -566,12 +566,12 @@ revoke all on function app.tags_put(jsonb, bigint) from public;
 create table public.stages (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint stages_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint stages_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint stages_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint stages_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   label text collate "C" not null constraint stages_label_check check (char_length(label) between 1 and 200),
   position bigint not null default 0 constraint stages_position_check check (position >= 0 and position <= 10000),
   probability bigint not null default 0 constraint stages_probability_check check (probability >= 0 and probability <= 100),
@@ -695,7 +695,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
       ));
     end if;
   end if;
@@ -747,7 +747,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
       ));
     end if;
   end if;
@@ -828,12 +828,12 @@ revoke all on function app.stages_put(jsonb, bigint) from public;
 create table public.deals (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint deals_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint deals_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint deals_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint deals_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   title text collate "C" not null constraint deals_title_check check (char_length(title) between 1 and 200),
   customer_id text collate "C" not null,
   stage_id text collate "C" not null,
@@ -965,7 +965,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)) from new_rows n
       ));
     end if;
   end if;
@@ -1027,7 +1027,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)) from new_rows n
       ));
     end if;
   end if;
@@ -1098,12 +1098,12 @@ revoke all on function app.deals_put(jsonb, bigint) from public;
 create table public.tickets (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint tickets_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint tickets_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint tickets_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint tickets_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   number bigint not null default 0,
   subject text collate "C" not null constraint tickets_subject_check check (char_length(subject) between 1 and 200),
   description text collate "C" constraint tickets_description_check check (char_length(description) <= 20000),
@@ -1236,7 +1236,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
       ));
     end if;
   end if;
@@ -1300,7 +1300,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
       ));
     end if;
   end if;
@@ -1372,12 +1372,12 @@ revoke all on function app.tickets_put(jsonb, bigint) from public;
 create table public.comments (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint comments_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint comments_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint comments_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint comments_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   ticket_id text collate "C" not null,
   body text collate "C" not null constraint comments_body_check check (char_length(body) <= 20000),
   internal boolean not null default false,
@@ -1499,7 +1499,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)) from new_rows n
       ));
     end if;
   end if;
@@ -1549,7 +1549,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)) from new_rows n
       ));
     end if;
   end if;
@@ -1620,12 +1620,12 @@ revoke all on function app.comments_put(jsonb, bigint) from public;
 create table public.contracts (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint contracts_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint contracts_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint contracts_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint contracts_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   number bigint not null default 0,
   customer_id text collate "C" not null,
   title text collate "C" not null constraint contracts_title_check check (char_length(title) between 1 and 200),
@@ -1759,7 +1759,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)) from new_rows n
       ));
     end if;
   end if;
@@ -1823,7 +1823,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)) from new_rows n
       ));
     end if;
   end if;
@@ -1895,12 +1895,12 @@ revoke all on function app.contracts_put(jsonb, bigint) from public;
 create table public.users (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint users_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint users_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint users_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint users_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   email text collate "C" not null constraint users_email_check check (char_length(email) <= 254 and email ~ '^[^@\s]+@[^@\s]+\n?$'),
   display_name text collate "C" not null constraint users_display_name_check check (char_length(display_name) between 1 and 200),
   role text collate "C" not null default 'agent' constraint users_role_check check (role in ('admin', 'manager', 'agent', 'viewer')),
@@ -2025,7 +2025,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)) from new_rows n
       ));
     end if;
   end if;
@@ -2079,7 +2079,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)) from new_rows n
       ));
     end if;
   end if;
@@ -2160,12 +2160,12 @@ revoke all on function app.users_put(jsonb, bigint) from public;
 create table public.notifications (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint notifications_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint notifications_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint notifications_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint notifications_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   user_id text collate "C" not null,
   kind text collate "C" not null constraint notifications_kind_check check (char_length(kind) between 1 and 200),
   title text collate "C" not null constraint notifications_title_check check (char_length(title) between 1 and 200),
@@ -2290,7 +2290,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)) from new_rows n
       ));
     end if;
   end if;
@@ -2346,7 +2346,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)) from new_rows n
       ));
     end if;
   end if;
@@ -2417,12 +2417,12 @@ revoke all on function app.notifications_put(jsonb, bigint) from public;
 create table public.files (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint files_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint files_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint files_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint files_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   name text collate "C" not null constraint files_name_check check (char_length(name) between 1 and 255),
   content_type text collate "C" not null default 'application/octet-stream' constraint files_content_type_check check (char_length(content_type) <= 200),
   size bigint not null default 0 constraint files_size_check check (size >= 0),
@@ -2546,7 +2546,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)) from new_rows n
       ));
     end if;
   end if;
@@ -2602,7 +2602,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)) from new_rows n
       ));
     end if;
   end if;
@@ -2673,12 +2673,12 @@ revoke all on function app.files_put(jsonb, bigint) from public;
 create table public.audit (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint audit_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint audit_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint audit_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint audit_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   actor text collate "C" not null constraint audit_actor_check check (char_length(actor) between 1 and 200),
   action text collate "C" not null constraint audit_action_check check (char_length(action) between 1 and 200),
   target text collate "C" not null constraint audit_target_check check (char_length(target) between 1 and 200),
@@ -2758,7 +2758,7 @@ begin
   if current_setting('app.putting', true) is distinct from 'on' then
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.actor as actor, n.action as action, n.target as target, n.record_id as record_id, n.before as before, n.after as after, n.backend as backend, n.epoch as epoch, n.operation_id as operation_id) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.actor as actor, n.action as action, n.target as target, n.record_id as record_id, n.before as before, n.after as after, n.backend as backend, n.epoch as epoch, n.operation_id as operation_id) x)) from new_rows n
       ));
     end if;
   end if;

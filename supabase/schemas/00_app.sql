@@ -14,7 +14,7 @@ create function app.new_id() returns text language sql volatile parallel safe
 return encode(
   set_bit(set_bit(
     overlay(uuid_send(gen_random_uuid())
-      placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),
+      placing substring(int8send((date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3) from 1 for 6),
     52, 1), 53, 1), 'hex')::uuid::text;
 revoke all on function app.new_id() from public;
 grant execute on function app.new_id() to authenticated, service_role;
@@ -29,13 +29,22 @@ return case when place is not null then
   jsonb_build_object('lat', extensions.st_y(place::extensions.geometry), 'lon', extensions.st_x(place::extensions.geometry))
 end;
 
--- True where every item is a text of this many characters, and there is no list within the list.
+-- True where every item is a text of so many characters, and there is no list within the list.
 create function app.texts_fit(items text[], shortest integer, longest integer) returns boolean
-language sql immutable parallel safe set search_path = '' as $$
-  select coalesce(array_ndims(items), 1) = 1
-    and coalesce(bool_and(item is not null and char_length(item) between shortest and longest), true)
-  from unnest(items) as item
-$$;
+language plpgsql immutable parallel safe set search_path = '' as $$
+declare
+  item text;
+begin
+  if array_ndims(items) > 1 then
+    return false;
+  end if;
+  foreach item in array items loop
+    if item is null or char_length(item) not between shortest and longest then
+      return false;
+    end if;
+  end loop;
+  return true;
+end $$;
 
 revoke all on function app.rfc3339(timestamptz), app.lat_lon(extensions.geography), app.texts_fit(text[], integer, integer)
   from public;

@@ -6,8 +6,8 @@ create table app.operations (
   step text collate "C" not null,
   fingerprint text collate "C" not null,
   user_id text collate "C",
-  rows jsonb not null default '[]',
-  rejected jsonb not null default '[]',
+  rows json not null default '[]',
+  rejected json not null default '[]',
   at timestamptz not null default now(),
   xid xid8 not null default pg_current_xact_id(),
   primary key (tenant_id, operation_id, step)
@@ -70,8 +70,8 @@ end $$;
 revoke all on function app.begin_operation() from public;
 
 -- The images of the rows that a statement wrote, kept with its operation.
-create function app.keep_images(images jsonb) returns void language sql volatile security definer set search_path = '' as $$
-  update app.operations o set rows = case when o.rows = '[]' then images else o.rows || images end
+create function app.keep_images(images json) returns void language sql volatile security definer set search_path = '' as $$
+  update app.operations o set rows = case when o.rows::text = '[]' then images else (o.rows::jsonb || images::jsonb)::json end
     where o.tenant_id = current_setting('app.tenant') and o.operation_id = current_setting('app.operation')
       and o.step = current_setting('app.step')
 $$;
@@ -81,7 +81,7 @@ create function app.refuse_forged() returns void language plpgsql security defin
 begin
   raise sqlstate '42501' using message = 'the rows are not stamped as the caller''s';
 end $$;
-revoke all on function app.keep_images(jsonb), app.refuse_forged() from public;
+revoke all on function app.keep_images(json), app.refuse_forged() from public;
 
 -- What became of the items that no row came back for: decided by the client, kept so that a repeated request answers the same.
 create function public.interlock_reject(operation_id text, step text, fingerprint text, rejected jsonb) returns void
@@ -95,7 +95,7 @@ begin
     raise sqlstate '42501' using message = 'no tenant';
   end if;
   insert into app.operations as o (tenant_id, operation_id, step, fingerprint, user_id, rejected)
-    values (caller.tenant_id, operation_id, step, fingerprint, caller.user_id, rejected)
+    values (caller.tenant_id, operation_id, step, fingerprint, caller.user_id, rejected::json)
     on conflict on constraint operations_pkey do update set rejected = excluded.rejected
       where o.fingerprint = excluded.fingerprint and o.user_id is not distinct from excluded.user_id;
   if not found then

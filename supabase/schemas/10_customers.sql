@@ -3,12 +3,12 @@
 create table public.customers (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint customers_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint customers_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint customers_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint customers_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   company_name text collate "C" not null constraint customers_company_name_check check (char_length(company_name) between 1 and 200),
   contact_name text collate "C" constraint customers_contact_name_check check (char_length(contact_name) <= 200),
   email text collate "C" constraint customers_email_check check (char_length(email) <= 254 and email ~ '^[^@\s]+@[^@\s]+\n?$'),
@@ -144,7 +144,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
       ));
     end if;
   end if;
@@ -216,7 +216,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
       ));
     end if;
   end if;

@@ -3,12 +3,12 @@
 create table public.stages (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint stages_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint stages_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint stages_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint stages_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   label text collate "C" not null constraint stages_label_check check (char_length(label) between 1 and 200),
   position bigint not null default 0 constraint stages_position_check check (position >= 0 and position <= 10000),
   probability bigint not null default 0 constraint stages_probability_check check (probability >= 0 and probability <= 100),
@@ -132,7 +132,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
       ));
     end if;
   end if;
@@ -184,7 +184,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
       ));
     end if;
   end if;

@@ -3,12 +3,12 @@
 create table public.tickets (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint tickets_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint tickets_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint tickets_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint tickets_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   number bigint not null default 0,
   subject text collate "C" not null constraint tickets_subject_check check (char_length(subject) between 1 and 200),
   description text collate "C" constraint tickets_description_check check (char_length(description) <= 20000),
@@ -141,7 +141,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
       ));
     end if;
   end if;
@@ -205,7 +205,7 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
       ));
     end if;
   end if;

@@ -3,12 +3,12 @@
 create table public.audit (
   tenant_id text collate "C" not null,
   id text collate "C" not null default app.new_id() constraint audit_id_check check (id ~ '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$'),
-  created_at timestamptz not null default now() constraint audit_created_at_check check (created_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
-  updated_at timestamptz not null default now() constraint audit_updated_at_check check (updated_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  created_at timestamptz not null default now(),
+  updated_at timestamptz not null default now(),
   created_by text collate "C",
   updated_by text collate "C",
   version bigint not null default 1,
-  deleted_at timestamptz constraint audit_deleted_at_check check (deleted_at between '0001-01-01T00:00:00Z' and '9999-12-31T23:59:59.999999Z'),
+  deleted_at timestamptz,
   actor text collate "C" not null constraint audit_actor_check check (char_length(actor) between 1 and 200),
   action text collate "C" not null constraint audit_action_check check (char_length(action) between 1 and 200),
   target text collate "C" not null constraint audit_target_check check (char_length(target) between 1 and 200),
@@ -88,7 +88,7 @@ begin
   if current_setting('app.putting', true) is distinct from 'on' then
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select jsonb_agg((select to_jsonb(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.actor as actor, n.action as action, n.target as target, n.record_id as record_id, n.before as before, n.after as after, n.backend as backend, n.epoch as epoch, n.operation_id as operation_id) x)) from new_rows n
+        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.actor as actor, n.action as action, n.target as target, n.record_id as record_id, n.before as before, n.after as after, n.backend as backend, n.epoch as epoch, n.operation_id as operation_id) x)) from new_rows n
       ));
     end if;
   end if;

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from interlock.backends.supabase.schema.statements import files, statements
+from interlock.backends.supabase.schema.statements import HEADER, files, statements
 from interlock.backends.supabase.schema.tables import Roles
 
-__all__ = ["Roles", "files", "statements"]
+__all__ = ["HEADER", "Roles", "files", "statements"]

@@ -204,6 +204,8 @@ def _checks(entity: Entity[Any], field: Field) -> Iterator[str]:
         yield f"{this} ~ {literal(_ID)}"
     elif field.kind == "choice":
         yield f"{this} in ({', '.join(literal(choice) for choice in field.choices)})"
+    elif field.server_owned:
+        return
     elif field.kind == "texts":
         yield from _lists(field, this)
     else:

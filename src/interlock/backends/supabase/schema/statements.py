@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import Any, Final
 
 from interlock.backends.supabase.schema.functions import near, places, put, search
@@ -10,12 +12,15 @@ from interlock.backends.supabase.schema.tables import Roles, grants, indexes, pe
 from interlock.backends.supabase.schema.triggers import bindings, created, removed, stamp, updated
 from interlock.entity import Entity
 
-__all__ = ["files", "statements"]
+__all__ = ["HEADER", "files", "statements"]
 
-_HEADER: Final = (
+HEADER: Final = (
     "-- Made from the entity by `interlock supabase generate`. Edit the entity and run that again, not this file.\n"
 )
 _FIRST: Final = 10
+_LAST: Final = 40
+"""Below it are the tables; from it on, what needs them."""
+_NAMED: Final = re.compile(r"(\d\d)_(\w+)\.sql")
 _ELSEWHERE: Final = frozenset({"credentials"})
 """Passwords and sessions are kept by Supabase's own auth."""
 
@@ -25,12 +30,13 @@ def statements(entities: Iterable[Entity[Any]], *, roles: Roles) -> str:
     return "\n".join("\n".join((*_of(entity, roles), "")) for entity in _kept(entities))
 
 
-def files(entities: Iterable[Entity[Any]], *, roles: Roles) -> dict[str, str]:
-    """The text of each schema file, by name: `10_customers.sql` and so on, in the order of the entities."""
-    return {
-        f"{number}_{entity.resource}.sql": f"{_HEADER}\n" + "\n".join((*_of(entity, roles), ""))
-        for number, entity in enumerate(_kept(entities), _FIRST)
-    }
+def files(entities: Iterable[Entity[Any]], *, roles: Roles, among: Iterable[str] = ()) -> dict[str, str]:
+    """The text of each schema file, by name: `10_customers.sql` and so on. An entity that has a file `among` those there keeps its name."""
+    held = {found[2]: name for name in among if (found := _NAMED.fullmatch(name))}
+    numbers = {int(found[1]) for name in among if (found := _NAMED.fullmatch(name)) and int(found[1]) < _LAST}
+    free = count(max((*numbers, _FIRST - 1)) + 1)
+    named = {entity: held.get(entity.resource) or f"{next(free)}_{entity.resource}.sql" for entity in _kept(entities)}
+    return {name: f"{HEADER}\n" + "\n".join((*_of(entity, roles), "")) for entity, name in named.items()}
 
 
 def _kept(entities: Iterable[Entity[Any]]) -> list[Entity[Any]]:

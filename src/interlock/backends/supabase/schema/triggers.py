@@ -249,7 +249,7 @@ def _images(entity: Entity[Any]) -> Iterator[str]:
     columns = ", ".join(f"{column_json(field, 'n')} as {name(field.name)}" for field in entity.fields.values())
     yield "if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then"
     yield "  perform app.keep_images(("
-    yield f"    select jsonb_agg((select to_jsonb(x) from (select {columns}) x)) from new_rows n"
+    yield f"    select json_agg((select row_to_json(x) from (select {columns}) x)) from new_rows n"
     yield "  ));"
     yield "end if;"
 

@@ -1,0 +1,1 @@
+"""Supabase: the third backend."""
