@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -103,7 +103,7 @@ class GatewayBackend(RestBackend):
         self._files = RemoteFiles(self._caller, name)
         self._accounts = RemoteAccounts(self._caller, name)
 
-    def changes(self, resource: str, identity: Identity, after: str | None = None) -> AsyncIterator[Change]:
+    def changes(self, resource: str, identity: Identity, after: str | None = None) -> AsyncGenerator[Change, None]:
         """Accepted writes, by server-sent events; a broken stream is resumed where it broke."""
         codec = self._codecs.get(resource)
         if codec is None:

@@ -78,7 +78,7 @@ async def events_of(chunks: AsyncIterator[bytes]) -> AsyncGenerator[Event, None]
 
 async def watched(
     caller: Caller, codec: Codec, api: str, identity: Identity, after: str | None
-) -> AsyncIterator[Change]:
+) -> AsyncGenerator[Change, None]:
     """The changes of one resource. A stream that ends or breaks is resumed after the last change; five short ones in a row
     are `Unavailable`. Where nothing tells how far the last one came, the gateway is asked for a `resync`."""
     resource = codec.entity.resource
