@@ -1,7 +1,8 @@
 """Access tokens: short-lived ES256 JWTs that every backend trusts, so that one log-in works at all of them.
 
 A token says `sub` (the user's id) and, in `app_metadata`, `tenant_id` and `role`: where Supabase's policies look for them too. Who checks it
-needs only the public key, which the gateway serves as JWKS.
+needs only the public key, which the gateway serves as JWKS. For a Supabase project, which trusts its own secret first of all, the same
+claims are signed with that; and the tokens that the project gave its users are taken here.
 """
 
 from __future__ import annotations
@@ -11,9 +12,10 @@ import json
 import os
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final, cast, get_args
+from typing import Any, Final, NamedTuple, Protocol, cast, get_args
 
 import jwt
 from cryptography.hazmat.primitives import serialization
@@ -22,16 +24,28 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from interlock.contract import Identity, Role
 from interlock.errors import Misconfigured, Unauthenticated
 
-__all__ = ["AUDIENCE", "ISSUER", "TokenIssuer", "TokenVerifier"]
+__all__ = ["AUDIENCE", "ISSUER", "Mints", "SupabaseIssuer", "TokenIssuer", "TokenVerifier", "identity_in"]
 
 ALGORITHM: Final = "ES256"
 ISSUER: Final = "interlock"
 AUDIENCE: Final = "interlock"
+SUPABASE_AUDIENCE: Final = "authenticated"
 MAX_TOKEN: Final = 8_192
 """Characters; a longer one is refused unread."""
 
 _ROLES: Final = frozenset(get_args(Role))
+_USER_ROLES: Final = _ROLES - {"system"}
 _CACHED: Final = 10_000
+_ASYMMETRIC: Final = ("ES256", "RS256")
+_MIN_SECRET: Final = 32
+
+
+class Mints(Protocol):
+    """Makes tokens that somebody trusts."""
+
+    def mint(self, identity: Identity, ttl: float) -> str:
+        """A token for the identity, good for `ttl` seconds."""
+        ...
 
 
 class TokenIssuer:
@@ -67,33 +81,85 @@ class TokenIssuer:
 
     def mint(self, identity: Identity, ttl: float) -> str:
         """A token for the identity, good for `ttl` seconds."""
-        now = self._now()
-        claims = {
-            "iss": ISSUER,
-            "aud": AUDIENCE,
-            "sub": identity.user_id,
-            "iat": int(now),
-            "exp": int(now + ttl),
-            "role": "authenticated",
-            "email": identity.email,
-            "app_metadata": {"tenant_id": identity.tenant_id, "role": identity.role},
-        }
-        return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self.key_id})
+        metadata = {"tenant_id": identity.tenant_id, "role": identity.role}
+        return self.sign(_claims(identity, AUDIENCE, identity.user_id, metadata, self._now(), ttl))
+
+    def sign(self, claims: Mapping[str, Any]) -> str:
+        """A token of these claims."""
+        return jwt.encode(dict(claims), self._key, algorithm=ALGORITHM, headers={"kid": self.key_id})
 
     def jwks(self) -> dict[str, Any]:
         """The public keys, as a JSON Web Key Set."""
         return {"keys": [self.public_jwk]}
 
 
+class SupabaseIssuer:
+    """Makes tokens that a Supabase project takes for its own users': for users who logged in elsewhere, and for Interlock itself.
+
+    They are signed with the project's JWT secret (HS256); where that is not known, with Interlock's own key, which the project must
+    have been told to trust.
+    """
+
+    def __init__(self, signer: str | TokenIssuer, *, now: Callable[[], float] = time.time) -> None:
+        self._signer = signer
+        self._now = now
+
+    def __repr__(self) -> str:
+        return f"SupabaseIssuer({'secret hidden' if isinstance(self._signer, str) else repr(self._signer)})"
+
+    def mint(self, identity: Identity, ttl: float) -> str:
+        """A token for the identity, good for `ttl` seconds."""
+        metadata = {"tenant_id": identity.tenant_id, "role": identity.role, "user_id": identity.user_id}
+        subject = _as_uuid(identity.user_id)
+        claims = _claims(identity, SUPABASE_AUDIENCE, subject, metadata, self._now(), ttl)
+        if isinstance(self._signer, TokenIssuer):
+            return self._signer.sign(claims)
+        return jwt.encode(claims, self._signer, algorithm="HS256")
+
+
+def _claims(
+    identity: Identity, audience: str, subject: str, metadata: Mapping[str, str], now: float, ttl: float
+) -> dict[str, Any]:
+    return {
+        "iss": ISSUER,
+        "aud": audience,
+        "sub": subject,
+        "iat": int(now),
+        "exp": int(now + ttl),
+        "role": "authenticated",
+        "email": identity.email,
+        "app_metadata": dict(metadata),
+    }
+
+
+def _as_uuid(user_id: str) -> str:
+    """The id, or one made from it: Supabase casts every `sub` to a UUID, and ours are not all of that form."""
+    try:
+        return str(uuid.UUID(user_id))
+    except ValueError:
+        return str(uuid.uuid5(uuid.NAMESPACE_URL, f"interlock:{user_id}"))
+
+
+class _Trusted(NamedTuple):
+    """A key, with the one algorithm that it is for, and what a token signed with it must say."""
+
+    algorithm: str
+    key: Any
+    audience: str
+    issuer: str | None
+    roles: frozenset[str]
+
+
 class TokenVerifier:
-    """Checks tokens: signature (ES256 and nothing else), key, issuer, audience, times, and that tenant and role are there.
+    """Checks tokens: signature, by the one algorithm that its key is for; issuer, audience, times; and that tenant and role are there.
 
     Remembers the tokens that it has checked, until they expire, at most 10,000.
     """
 
     def __init__(self, jwks: Mapping[str, Any], *, now: Callable[[], float] = time.time) -> None:
         self._now = now
-        self._keys: dict[str, Any] = {}
+        self._keys: dict[str, _Trusted] = {}
+        self._secrets: tuple[_Trusted, ...] = ()
         self._good: dict[str, tuple[Identity, float]] = {}
         self.trust(jwks)
 
@@ -108,7 +174,32 @@ class TokenVerifier:
             keys = {key["kid"]: jwt.PyJWK.from_dict(key, ALGORITHM).key for key in jwks["keys"] if key["kty"] == "EC"}
         except (KeyError, TypeError, jwt.PyJWTError) as error:
             raise Misconfigured(["the key set is not a JSON Web Key Set of P-256 keys, each with its kid"]) from error
-        self._keys.update(keys)
+        self._keys.update({kid: _Trusted(ALGORITHM, key, AUDIENCE, ISSUER, _ROLES) for kid, key in keys.items()})
+
+    def trust_supabase(self, *, secret: str | None = None, jwks: Mapping[str, Any] | None = None) -> None:
+        """Trust a Supabase project's tokens too: by its JWT secret (HS256), by its public keys (ES256, RS256), or by both.
+
+        A key that says no algorithm, or one that is not for signatures with a public key, is passed over. None of them speaks for
+        Interlock itself: the role `system` is refused. Raises `Misconfigured` for a secret that is too short.
+        """
+        if secret is not None:
+            if len(secret) < _MIN_SECRET:
+                raise Misconfigured(
+                    [f"INTERLOCK_SUPABASE_JWT_SECRET: has fewer than {_MIN_SECRET} characters; copy it whole"]
+                )
+            held = _Trusted("HS256", secret, SUPABASE_AUDIENCE, None, _USER_ROLES)
+            self._secrets = (*(known for known in self._secrets if known.key != secret), held)
+        for key in (jwks or {}).get("keys", ()):
+            algorithm, kid = key.get("alg"), key.get("kid")
+            if algorithm not in _ASYMMETRIC or not isinstance(kid, str) or kid in self._keys:
+                continue
+            try:
+                public = jwt.PyJWK.from_dict(key, algorithm).key
+            except jwt.PyJWTError as error:
+                raise Misconfigured(
+                    [f"INTERLOCK_SUPABASE_URL: the project's public key {kid!r} is malformed"]
+                ) from error
+            self._keys[kid] = _Trusted(algorithm, public, SUPABASE_AUDIENCE, None, _USER_ROLES)
 
     def verify(self, token: str) -> Identity:
         """Who the token speaks for. Raises `Unauthenticated`, saying what is wrong and never showing the token."""
@@ -128,27 +219,42 @@ class TokenVerifier:
             raise Unauthenticated("the token is too long; log in again")
         try:
             header = jwt.get_unverified_header(token)
-            key = self._keys.get(header.get("kid", ""))
-            if header.get("alg") != ALGORITHM or key is None:
-                raise Unauthenticated("the token is not signed with a key that is trusted here; log in again")
-            claims = jwt.decode(
-                token,
-                key,
-                algorithms=[ALGORITHM],
-                audience=AUDIENCE,
-                issuer=ISSUER,
-                options={
-                    "require": ["exp", "iat", "sub", "iss", "aud"],
-                    "verify_exp": False,
-                    "verify_nbf": False,
-                    "verify_iat": False,
-                },
-            )
+            for trusted in self._candidates(header):
+                try:
+                    claims = _decoded(token, trusted)
+                except jwt.InvalidSignatureError:
+                    continue
+                return identity_in(claims, trusted.roles), _expiry(claims, now)
         except jwt.PyJWTError as error:
             raise Unauthenticated(f"the token is not good ({_why(error)}); log in again") from error
         except (ValueError, TypeError, UnicodeError, RecursionError) as error:
             raise Unauthenticated("the token is not a token; log in again") from error
-        return _identity(claims), _expiry(claims, now)
+        raise Unauthenticated("the token is not signed with a key that is trusted here; log in again")
+
+    def _candidates(self, header: Mapping[str, Any]) -> tuple[_Trusted, ...]:
+        """The keys that may have signed it: of the algorithm that the token names, and each used with its own alone."""
+        algorithm = header.get("alg")
+        if algorithm == "HS256":
+            return self._secrets
+        held = self._keys.get(header.get("kid", ""))
+        return (held,) if held is not None and held.algorithm == algorithm else ()
+
+
+def _decoded(token: str, trusted: _Trusted) -> Mapping[str, Any]:
+    claims: Mapping[str, Any] = jwt.decode(
+        token,
+        trusted.key,
+        algorithms=[trusted.algorithm],
+        audience=trusted.audience,
+        issuer=trusted.issuer,
+        options={
+            "require": ["exp", "iat", "sub", "aud", *(["iss"] if trusted.issuer else [])],
+            "verify_exp": False,
+            "verify_nbf": False,
+            "verify_iat": False,
+        },
+    )
+    return claims
 
 
 def _expiry(claims: Mapping[str, Any], now: float) -> float:
@@ -162,12 +268,17 @@ def _expiry(claims: Mapping[str, Any], now: float) -> float:
     return float(expires)
 
 
-def _identity(claims: Mapping[str, Any]) -> Identity:
+def identity_in(claims: Mapping[str, Any], roles: frozenset[str] = _USER_ROLES) -> Identity:
+    """Whom a token's claims name: by `app_metadata`, which no user can change. Raises `Unauthenticated` where something is missing.
+
+    A Supabase user's own id stands in `sub`, and the id of the Interlock user in `app_metadata.user_id`, where they differ.
+    """
     metadata = claims.get("app_metadata")
-    tenant = metadata.get("tenant_id") if isinstance(metadata, dict) else None
-    role = metadata.get("role") if isinstance(metadata, dict) else None
-    subject, email = claims["sub"], claims.get("email", "")
-    if not (isinstance(subject, str) and subject and isinstance(tenant, str) and tenant and role in _ROLES):
+    held: Mapping[str, Any] = metadata if isinstance(metadata, dict) else {}
+    tenant, role = held.get("tenant_id"), held.get("role")
+    subject, email = held.get("user_id") or claims.get("sub"), claims.get("email", "")
+    known = isinstance(role, str) and role in roles
+    if not (known and isinstance(subject, str) and subject and isinstance(tenant, str) and tenant):
         raise Unauthenticated("the token names no user, tenant or role; log in again")
     return Identity(subject, tenant, cast("Role", role), email if isinstance(email, str) else "")
 
