@@ -33,7 +33,8 @@ export default {
     enable_signup: true,
     publishable_key: settings.publishable,
     secret_key: settings.opaque,
-    email: { enable_confirmations: false },
+    // As supabase/config.toml has it: who signs up with somebody's address must not be them before the address says so.
+    email: { enable_confirmations: true },
   },
   storage: { enabled: true, file_size_limit: "50MiB" },
   options: {

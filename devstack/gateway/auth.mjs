@@ -10,13 +10,18 @@ const again = (answer, body) => {
   return new Response(body, { status: answer.status, headers });
 };
 
-/** Hosted projects take the type "email" with a token's hash; lite wants its own word. */
-async function translated(request) {
-  const given = await request.clone().json();
-  if (!given.token_hash || given.type !== "email") return request;
+const retyped = (request, given, type) => {
   const headers = new Headers(request.headers);
   headers.delete("content-length");
-  return new Request(request.url, { method: "POST", headers, body: JSON.stringify({ ...given, type: "magiclink" }) });
+  return new Request(request.url, { method: "POST", headers, body: JSON.stringify({ ...given, type }) });
+};
+
+/** Hosted projects take the type "email" with the hash of any link that logs in or confirms; lite has a word for each. */
+async function verified(request, lite) {
+  const given = await request.clone().json().catch(() => ({}));
+  if (!given.token_hash || given.type !== "email") return lite(request);
+  const answer = await lite(retyped(request, given, "magiclink"));
+  return answer.ok ? answer : lite(retyped(request, given, "signup"));
 }
 
 async function withClaims(answer) {
@@ -40,7 +45,7 @@ export async function auth(request, url, lite, service) {
   if (url.pathname === "/auth/v1/health") return Response.json(ABOUT);
   if (url.pathname.startsWith("/auth/v1/admin/users")) return administer(request, url, service);
   const verifies = url.pathname === "/auth/v1/verify";
-  const answer = await lite(verifies && request.method === "POST" ? await translated(request) : request);
+  const answer = await (verifies && request.method === "POST" ? verified(request, lite) : lite(request));
   if (verifies && answer.status === 303) return withClaimsInFragment(answer);
   const session = request.method === "POST" && answer.ok && answer.headers.get("content-type")?.includes("json");
   return session ? withClaims(answer) : answer;

@@ -14,6 +14,16 @@ create or replace function auth.jwt() returns jsonb language sql stable as $$
 $$;
 grant execute on all functions in schema auth to public;
 
+-- A confirmed address stands in email_confirmed_at on a hosted project; lite writes confirmed_at alone.
+create or replace function auth.confirm_email() returns trigger language plpgsql set search_path = '' as $$
+begin
+  update auth.users set email_confirmed_at = new.confirmed_at where id = new.id;
+  return null;
+end $$;
+drop trigger if exists lite_confirms on auth.users;
+create trigger lite_confirms after insert or update of confirmed_at on auth.users
+  for each row when (new.confirmed_at is not null and new.email_confirmed_at is null) execute function auth.confirm_email();
+
 -- Who owns what, as on a hosted project: postgres may put triggers on auth's tables and policies on storage's, and own neither.
 do $$
 declare
