@@ -14,7 +14,7 @@ import msgspec
 
 from interlock.backends.sql.connections import Session
 from interlock.backends.sql.dialects import Dialect
-from interlock.backends.sql.operations import fingerprint, pack, unpack
+from interlock.backends.sql.operations import pack, unpack
 from interlock.backends.sql.statements import Statement
 from interlock.backends.sql.tables import EntityTable, Schema
 from interlock.backends.sql.taken import Taken
@@ -22,6 +22,7 @@ from interlock.backends.sql.write_statements import SharedStatements, WriteState
 from interlock.contract import Change, Outcome, Record, Request
 from interlock.entity import unchanged
 from interlock.errors import Conflict, Duplicate, InterlockError, Invalid, NotFound, Unavailable, Unsupported
+from interlock.operations import fingerprint
 from interlock.trail import entry_of
 
 __all__ = ["Writer", "Written"]
