@@ -12,11 +12,11 @@ from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from interlock.contract import Condition, Deleted, Filter, Query, Sort
+from interlock.contract import Condition, Deleted, Filter, Group, Query, Sort
 from interlock.entity import Entity, fold
 from interlock.paging import Place
 
-__all__ = ["NEVER", "after", "columns_of", "conditions", "literally", "order", "quoted", "text_of"]
+__all__ = ["NEVER", "after", "beyond", "columns_of", "conditions", "literally", "order", "quoted", "text_of"]
 
 NEVER: Final = "id.is.null"
 """No row has no id."""
@@ -108,25 +108,23 @@ def _nullable(entity: Entity[Any], name: str) -> bool:
     return entity.fields[name].nullable and name not in ("created_at", "updated_at")
 
 
-def after(entity: Entity[Any], sorts: tuple[Sort, ...], place: Place) -> str:
-    """Beyond a place in the order: later in the first key, or the same there and later in the next, and so on."""
-    steps: list[str] = []
-    same: list[str] = []
+def beyond(entity: Entity[Any], sorts: tuple[Sort, ...], place: Place) -> Filter:
+    """What lies after a place in the order: later in the first key, or the same there and later in the next, and so on."""
+    steps: list[Filter] = []
+    same: list[Filter] = []
     for sort, value in zip(sorts, place.values, strict=True):
-        later = _later(entity, sort, value)
-        if later is not None:
-            steps.append(f"and({','.join((*same, later))})" if same else later)
-        equal = "is.null" if value is None else f"eq.{quoted(text_of(value))}"
-        same.append(f"{sort.field}.{equal}")
-    return f"or({','.join(steps)})" if steps else NEVER
+        if value is not None:  # nulls are last: nothing comes later
+            later: Filter = Condition(sort.field, "lt" if sort.descending else "gt", value)
+            if _nullable(entity, sort.field):
+                later = Group("or", (later, Condition(sort.field, "is_null", True)))
+            steps.append(Group("and", (*same, later)))
+        same.append(Condition(sort.field, "is_null", True) if value is None else Condition(sort.field, "eq", value))
+    return Group("or", tuple(steps))
 
 
-def _later(entity: Entity[Any], sort: Sort, value: Any) -> str | None:
-    """None where nothing comes later: nulls are last."""
-    if value is None:
-        return None
-    beyond = f"{sort.field}.{'lt' if sort.descending else 'gt'}.{quoted(text_of(value))}"
-    return f"or({beyond},{sort.field}.is.null)" if _nullable(entity, sort.field) else beyond
+def after(entity: Entity[Any], sorts: tuple[Sort, ...], place: Place) -> str:
+    """The same as PostgREST takes it."""
+    return condition(entity, beyond(entity, sorts, place))
 
 
 def columns_of(where: Filter) -> dict[str, Any]:

@@ -13,9 +13,9 @@ import msgspec
 
 from interlock.backends.supabase.client import Caller
 from interlock.backends.supabase.codec import Codec
-from interlock.backends.supabase.compile import after, columns_of, conditions, order, quoted
+from interlock.backends.supabase.compile import after, beyond, columns_of, conditions, order, quoted
 from interlock.backends.supabase.faults import Concern
-from interlock.contract import MAX_LIMIT, Aggregate, GroupRow, Query, Request, Response
+from interlock.contract import MAX_LIMIT, Aggregate, GroupRow, Query, Request, Response, Sort
 from interlock.errors import Unavailable
 from interlock.http import Reply
 from interlock.paging import decode_cursor, encode_cursor, full_order
@@ -67,14 +67,17 @@ class Reader:
         if query.near is None or query.sort:
             params["order"] = order(codec.entity, sorts)
         counted = query.count if query.cursor is None else "none"
-        rows, total = await self._page(request, codec, query, wanted, params, counted)
-        if query.cursor is not None and query.count != "none":
-            _, total = await self._page(
-                request, codec, query, matching, {"select": codec.select, "limit": "0"}, query.count
-            )
-        more = len(rows) > query.limit
-        if len(rows) == query.limit == MAX_LIMIT:
-            more = await self._another(request, codec, query, wanted, params)
+        try:
+            rows, total = await self._page(request, codec, query, wanted, params, counted)
+            if query.cursor is not None and query.count != "none":
+                nothing = {"select": codec.select, "limit": "0"}
+                _, total = await self._page(request, codec, query, matching, nothing, query.count)
+            more = len(rows) > query.limit
+            if len(rows) == query.limit == MAX_LIMIT:
+                more = await self._another(request, codec, query, wanted, params)
+        except _TooLongError:
+            rows, total = await self._find_at_length(request, codec, query, sorts, query.limit + 1)
+            more = len(rows) > query.limit
         rows = rows[: query.limit]
         cursor = encode_cursor(sorts, rows[-1]) if more and rows and query.near is None else None
         return Response(rows=rows, total=total, next_cursor=cursor, backend=self._name, epoch=request.epoch)
@@ -97,11 +100,9 @@ class Reader:
         codec = self._codecs[request.resource]
         arguments = {
             "resource": request.resource,
-            "filter": None if query.where is None else columns_of(query.where),
-            "needle": query.search,
-            "deleted": query.deleted,
-            "groups": [{"field": group.field, "bucket": group.bucket} for group in aggregate.group_by],
-            "measures": [{"op": measure.op, "field": measure.field} for measure in aggregate.measures],
+            "question": _question(query),
+            "grouped": [{"field": group.field, "bucket": group.bucket} for group in aggregate.group_by],
+            "measured": [{"op": measure.op, "field": measure.field} for measure in aggregate.measures],
         }
         concern = Concern(request.resource)
         body = await self._caller.function(
@@ -160,44 +161,71 @@ class Reader:
             path = f"rpc/{path}_near"
             more = f"&lat={near.lat!r}&lon={near.lon!r}&km={near.km!r}"
         asked = "&".join(f"{name}={quote(value, safe=_SAFE)}" for name, value in params.items()) + more
-        group = f"and=({quote(','.join(wanted), safe=_SAFE)})" if wanted else ""
-        concern = Concern(request.resource)
-        if len(path) + len(asked) + len(group) <= LONGEST_URL:
-            return await self._caller.send(
-                "GET",
-                f"{path}?{asked}&{group}" if group else f"{path}?{asked}",
-                concern,
-                request.identity,
-                headers=headers,
-                deadline=request.deadline,
-                also=(_PAST_THE_END,),
-            )
-        return await self._ask_at_length(request, query, asked, headers)
-
-    async def _ask_at_length(self, request: Request, query: Query, asked: str, headers: Mapping[str, str]) -> Reply:
-        """The same by a function of the table's, which takes the filter in its body."""
-        codec = self._codecs[request.resource]
-        arguments: dict[str, Any] = {
-            "filter": None if query.where is None else columns_of(query.where),
-            "needle": query.search,
-            "deleted": query.deleted,
-            "near": None if query.near is None else {"lat": query.near.lat, "lon": query.near.lon, "km": query.near.km},
-        }
-        path = f"rpc/{request.resource}_matching?{asked}"
-        if query.cursor is not None:
-            sorts = full_order(query)
-            beyond = after(codec.entity, sorts, decode_cursor(codec.entity, sorts, query.cursor))
-            path += f"&and=({quote(beyond, safe=_SAFE)})"
+        group = f"&and=({quote(','.join(wanted), safe=_SAFE)})" if wanted else ""
+        if len(path) + len(asked) + len(group) > LONGEST_URL:
+            raise _TooLongError
         return await self._caller.send(
-            "POST",
-            path,
+            "GET",
+            f"{path}?{asked}{group}",
             Concern(request.resource),
             request.identity,
-            body=msgspec.json.encode(arguments),
             headers=headers,
             deadline=request.deadline,
             also=(_PAST_THE_END,),
         )
+
+    async def _find_at_length(
+        self, request: Request, codec: Codec, query: Query, sorts: tuple[Sort, ...], limit: int
+    ) -> tuple[tuple[Any, ...], int | None]:
+        """The same by a function of the database, which takes the question in its body."""
+        question = _question(query)
+        if query.cursor is not None:
+            question["after"] = columns_of(
+                beyond(codec.entity, sorts, decode_cursor(codec.entity, sorts, query.cursor))
+            )
+        arguments = {
+            "resource": request.resource,
+            "question": question,
+            "selected": {field.wire: field.name for field in codec.entity.fields.values()},
+            "sorted": [] if query.near is not None else [{"field": s.field, "descending": s.descending} for s in sorts],
+            "most": limit,
+            "skipped": query.offset,
+            "counted": query.count != "none",
+        }
+        body = await self._caller.function(
+            request.identity,
+            "interlock_find",
+            arguments,
+            concern=Concern(request.resource),
+            deadline=request.deadline,
+        )
+        try:
+            found = _found.decode(body)
+        except msgspec.DecodeError as error:
+            raise Unavailable("supabase answered no rows to a long question") from error
+        return codec.rows(bytes(found.rows)), found.total
+
+
+class _TooLongError(Exception):
+    """No URL can hold the question."""
+
+
+class _Found(msgspec.Struct):
+    rows: msgspec.Raw
+    total: int | None = None
+
+
+_found = msgspec.json.Decoder(_Found)
+
+
+def _question(query: Query) -> dict[str, Any]:
+    near = query.near
+    return {
+        "filter": None if query.where is None else columns_of(query.where),
+        "needle": query.search,
+        "deleted": query.deleted,
+        "near": None if near is None else {"lat": near.lat, "lon": near.lon, "km": near.km},
+    }
 
 
 _SAFE: Final = ",.:()*-_"
