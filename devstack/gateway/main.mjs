@@ -6,6 +6,7 @@ import net from "node:net";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { auth } from "./auth.mjs";
+import { Blobs } from "./blobs.mjs";
 import { admitted, forLite, keyOf, roleOf } from "./keys.mjs";
 import { Proxy } from "./proxy.mjs";
 import { rest } from "./rest.mjs";
@@ -18,6 +19,7 @@ const api = await createApi({ withSupabaseClient: false });
 // lite takes the path of its configuration from the folder that it runs in. Unless told, it takes every caller from the loopback for the project's owner.
 const config = fileURLToPath(new URL("../lite.config.mjs", import.meta.url));
 const app = await api.project.local.createApp(path.relative(process.cwd(), config), { admin: false });
+app._storageAdapter = new Blobs(path.join(process.cwd(), "supabase", ".temp", "storage"));
 await ensureSchemas(app);
 
 /** The request as lite knows it: its own form of the key, and no bearer that is only the key again. */

@@ -1,4 +1,40 @@
 // /storage/v1: lite's, and what it answers otherwise than the Storage API put right.
+import { jwtVerify } from "jose";
+import { asked } from "./blobs.mjs";
+import { settings } from "./settings.mjs";
+
+const AUTHENTICATED = "/storage/v1/object/authenticated/";
+const READ = /^\/storage\/v1\/object\/(?!info\/|list\/|upload\/)/;
+const secret = new TextEncoder().encode(settings.secret);
+const refused = (status, statusCode, error, message) => Response.json({ statusCode, error, message }, { status });
+
+/** What is wrong with a token, undefined where nothing is. */
+async function problem(token) {
+  try {
+    await jwtVerify(token, secret, { algorithms: ["HS256"] });
+    return undefined;
+  } catch (error) {
+    return error.message;
+  }
+}
+
+/** An object read: whole or a range of it, by a caller's token or by a signed URL's. */
+async function read(request, url, lite) {
+  const { pathname: path } = url;
+  if (path.startsWith("/storage/v1/object/sign/")) {
+    const wrong = await problem(url.searchParams.get("token") ?? "");
+    if (wrong) return refused(400, "400", "InvalidJWT", wrong);
+  } else if (path.startsWith(AUTHENTICATED)) {
+    const wrong = await problem((request.headers.get("authorization") ?? "").replace(/^bearer /i, ""));
+    if (wrong) return refused(400, "403", "Unauthorized", wrong);
+    url.pathname = `/storage/v1/object/${path.slice(AUTHENTICATED.length)}`;
+    request = new Request(url, request);
+  }
+  const wish = { range: request.headers.get("range") };
+  const answer = await asked.run(wish, () => lite(request));
+  if (wish.unsatisfiable) return refused(400, "416", "The requested range is not satisfiable", "InvalidRange");
+  return answer.headers.has("content-range") ? new Response(answer.body, { status: 206, headers: answer.headers }) : answer;
+}
 
 const again = (answer, body) => {
   const headers = new Headers(answer.headers);
@@ -43,6 +79,7 @@ function listed(objects, prefix) {
 /** Answer a request under /storage/v1. */
 export async function storage(request, url, lite) {
   const path = url.pathname;
+  if (request.method === "GET" && READ.test(path)) return read(request, url, lite);
   if (request.method === "POST" && path.startsWith("/storage/v1/object/list/")) {
     const { prefix = "" } = await request.clone().json();
     const answer = await lite(request);
