@@ -33,7 +33,7 @@ from interlock.services import EntityService, Services
 from interlock.services.facade import Wiring
 from interlock.services.relay import AuditRelay
 from interlock.settings import Settings
-from interlock.tokens import TokenIssuer, TokenVerifier
+from interlock.tokens import Mints, SupabaseIssuer, TokenIssuer, TokenVerifier
 from interlock.trail import entries_seen
 from interlock.validation import suggest
 
@@ -74,6 +74,8 @@ class Mount:
     backend: Backend
     abilities: Mapping[type[Any], Any] = field(default_factory=dict)
     keep: bool = False
+    also: Sequence[Closes] = ()
+    """What is closed with the backend."""
     routes: set[Route] = field(default_factory=set)
     """The routes that lead here, also retired ones while their last calls run."""
 
@@ -105,9 +107,9 @@ class Switch:
 
 
 class _Tokens:
-    """Tokens for one backend that speaks HTTP: of the log-in that the backend itself gave, else of our own issuer."""
+    """Tokens for one backend that speaks HTTP: of the log-in that the backend itself gave, else made here, so that it trusts them."""
 
-    def __init__(self, issuer: TokenIssuer, ttl: float) -> None:
+    def __init__(self, issuer: Mints, ttl: float) -> None:
         self._issuer = issuer
         self._ttl = ttl
         self._minted: dict[Identity, tuple[str, float]] = {}
@@ -162,6 +164,8 @@ class App:
         self.router = Router()
         self.issuer = TokenIssuer.from_directory(settings.home / "keys")
         self.verifier = TokenVerifier.for_issuer(self.issuer)
+        if settings.supabase_jwt_secret is not None:
+            self.verifier.trust_supabase(secret=settings.supabase_jwt_secret.get_secret_value())
         self.switches: list[Callable[[Switch], None]] = []
         self._own = {entity.resource: service for entity, service in own.items()}
         self._mounts: dict[str, Mount] = {}
@@ -316,9 +320,14 @@ class App:
     async def _mount(self, name: str) -> Mount:
         mount = self._mounts.get(name)
         if mount is None:
-            build = {"mock": self._build_mock, "sql": self._build_sql, "real": self._build_real}.get(name)
+            build = {
+                "mock": self._build_mock,
+                "sql": self._build_sql,
+                "real": self._build_real,
+                "supabase": self._build_supabase,
+            }.get(name)
             if build is None:
-                raise Misconfigured([f"the backend {name!r} is not built in this version; choose mock, real or sql"])
+                raise Misconfigured([f"there is no backend {name!r}; choose mock, real, sql or supabase"])
             mount = await build()
             self._mounts[name] = mount
         return mount
@@ -377,6 +386,54 @@ class App:
         backend = RestBackend(rest, tuple(self.entities.values()), tokens=tokens, name="real")
         return Mount("real", backend)
 
+    async def _build_supabase(self) -> Mount:
+        try:
+            from interlock.backends.supabase import SupabaseAccounts, SupabaseBackend, SupabaseSettings
+        except ModuleNotFoundError as error:
+            if str(error.name).startswith("interlock"):
+                raise
+            raise Misconfigured(
+                [f"{error.name}: is not installed, and 'supabase' was asked for; pip install 'interlock[supabase]'"]
+            ) from error
+        settings = self.settings.at_local_supabase() if self.settings.supabase_url is None else self.settings
+        url, anon_key = settings.supabase_url, settings.supabase_anon_key
+        if url is None or anon_key is None:
+            given = {"INTERLOCK_SUPABASE_URL": url, "INTERLOCK_SUPABASE_ANON_KEY": anon_key}
+            raise Misconfigured(
+                [
+                    f"{name}: is not set, and 'supabase' was asked for; set it, or run interlock supabase start"
+                    for name, value in given.items()
+                    if value is None
+                ]
+            )
+        service_key, secret = settings.supabase_service_key, settings.supabase_jwt_secret
+        accounts = SupabaseAccounts(
+            url,
+            anon_key.get_secret_value(),
+            service_key=service_key.get_secret_value() if service_key is not None else None,
+        )
+        if secret is not None:
+            self.verifier.trust_supabase(secret=secret.get_secret_value())
+        issuer = SupabaseIssuer(self.issuer if secret is None else secret.get_secret_value())
+        tokens = self._tokens.setdefault("supabase", _Tokens(issuer, settings.token_ttl))
+        backend = SupabaseBackend(
+            SupabaseSettings(
+                url=url,
+                anon_key=anon_key.get_secret_value(),
+                engine=settings.http_engine,
+                realtime=settings.supabase_realtime,
+            ),
+            tuple(self.entities.values()),
+            tokens=tokens,
+            name="supabase",
+        )
+        try:
+            self.verifier.trust_supabase(jwks=await accounts.public_keys())
+        except Unavailable as error:
+            _log.warning("the public keys of Supabase were not read", error=error.message)
+        abilities = {Authenticates: accounts, RecoversAccounts: accounts, OAuth: accounts}
+        return Mount("supabase", backend, abilities, also=(accounts,))
+
     def _accounts(self, backend: Any) -> Mapping[type[Any], Any]:
         from interlock.accounts import Accounts, FileOutbox
 
@@ -424,8 +481,9 @@ async def probe(backend: Backend, timeout: float = 2.0) -> Health:
 
 
 async def _close(mount: Mount) -> None:
-    if isinstance(mount.backend, Closes):
-        await mount.backend.aclose()
+    for held in (mount.backend, *mount.also):
+        if isinstance(held, Closes):
+            await held.aclose()
 
 
 def _switch_entry(switch: Switch, actor: Identity) -> AuditEntry:

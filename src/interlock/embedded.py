@@ -1,17 +1,33 @@
-"""What the product brings itself: a SQLite database in the home folder, and demo data for it.
+"""What the product brings itself: a SQLite database in the home folder, a local Supabase, and demo data for both.
 
 Part of the composition root: beside `app`, the only module that knows several backends.
 """
 
 from __future__ import annotations
 
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from interlock.abilities import Authenticates
+from interlock.app import App
 from interlock.backends.sql import SqlBackend, migrate
+from interlock.contract import Backend, Query, Request
 from interlock.entities import ENTITIES
 from interlock.errors import Misconfigured
 from interlock.seed import DEMO_PASSWORD, DEMO_USERS, seed_demo
-from interlock.settings import Settings
+from interlock.settings import LocalSupabase, Settings
 
-__all__ = ["DEMO_PASSWORD", "DEMO_USERS", "migrate_database", "prepare_database", "seed_database"]
+__all__ = [
+    "DEMO_PASSWORD",
+    "DEMO_USERS",
+    "local_supabase",
+    "migrate_database",
+    "prepare_database",
+    "seed_database",
+    "seed_supabase",
+]
 
 
 async def migrate_database(settings: Settings) -> None:
@@ -54,3 +70,51 @@ async def prepare_database(settings: Settings) -> bool:
     else:
         await migrate_database(settings)
     return new
+
+
+@asynccontextmanager
+async def local_supabase(settings: Settings, say: Callable[[str], None]) -> AsyncIterator[LocalSupabase]:
+    """A local Supabase out of the home folder, seeded where demo data is wanted, for as long as the block lasts.
+
+    `say` gets its progress, a line at a time. Raises `Misconfigured` where its programs are missing or its port is taken.
+    """
+    from interlock.devstack import running
+
+    async with running(settings.home / "supabase", port=settings.supabase_port, say=say) as stack:
+        local = LocalSupabase(os.getpid(), stack.url, stack.anon_key, stack.service_key, stack.jwt_secret)
+        if settings.seed_demo:
+            say("making the demo data")
+            await seed_supabase(settings.at_local_supabase(local))
+        local.remember(settings.home)
+        try:
+            yield local
+        finally:
+            local.forget(settings.home)
+
+
+async def seed_supabase(settings: Settings) -> None:
+    """Make the demo users, who can log in, and their data in a local Supabase. What is there already stays.
+
+    Raises `Misconfigured` outside development and test.
+    """
+    if not settings.seed_demo:
+        raise Misconfigured(
+            [f"INTERLOCK_ENVIRONMENT: is {settings.environment}, and demo users are made in development and test only"]
+        )
+    app = await App.open(settings.model_copy(update={"api_mode": "supabase", "backends": {}}))
+    try:
+        backend = app.router.route("customers").backend
+        if not await _seeded(backend, settings.seed_size):
+            await seed_demo(backend, size=settings.seed_size, seed=settings.seed)
+        accounts: Any = app.router.route("auth").ability(Authenticates)
+        for user in DEMO_USERS:
+            await accounts.add_account(user, DEMO_PASSWORD)
+    finally:
+        await app.aclose()
+
+
+async def _seeded(backend: Backend, size: int) -> bool:
+    """Whether the tenant that is seeded last has its customers."""
+    query = Query(limit=1, count="exact", deleted="with")
+    answer = await backend.handle(Request("find", "customers", DEMO_USERS[-1], query=query))
+    return 0 < size <= (answer.total or 0)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from interlock.errors import Misconfigured
-from interlock.settings import GUIDE, SERVICES, Settings
+from interlock.settings import GUIDE, SERVICES, LocalSupabase, Settings
 
 GUIDE_ENV = """\
 # API
@@ -196,14 +200,44 @@ def test_up_brings_the_real_api_along() -> None:
     assert settings.api_base_url == "http://127.0.0.1:6001/api/v1"
 
 
-def test_a_backend_that_is_not_built_is_refused_at_start() -> None:
-    settings = Settings.load(
-        env={"INTERLOCK_SALES_BACKEND": "supabase", "VITE_SUPABASE_URL": "http://x", "VITE_SUPABASE_ANON_KEY": "k"}
-    )
-    with pytest.raises(
-        Misconfigured, match=r"INTERLOCK_SALES_BACKEND: 'supabase' is not built in this version; use mock"
-    ):
+def test_up_brings_supabase_along_where_no_project_is_named() -> None:
+    settings = Settings.load(env={"INTERLOCK_SALES_BACKEND": "supabase"}, embedded=True)
+    assert settings.needs_local_supabase
+    assert not Settings.load(env={}, embedded=True).needs_local_supabase
+    with pytest.raises(Misconfigured, match="INTERLOCK_SUPABASE_URL: is not set"):
         settings.check()
+
+
+def test_a_named_project_needs_its_key() -> None:
+    env = {"INTERLOCK_API_MODE": "supabase", "INTERLOCK_SUPABASE_URL": "http://x"}
+    for embedded in (False, True):
+        with pytest.raises(Misconfigured, match="INTERLOCK_SUPABASE_ANON_KEY: is not set") as caught:
+            Settings.load(env=env, embedded=embedded)
+        assert len(caught.value.problems) == 1
+
+
+def test_a_local_supabase_that_runs_is_found() -> None:
+    local = LocalSupabase(os.getpid(), "http://127.0.0.1:54321", "anon", "service", "s" * 40)
+    home = Path(".interlock")
+    local.remember(home)
+    assert stat.S_IMODE((home / "supabase.json").stat().st_mode) == 0o600
+    settings = Settings.load(env={"INTERLOCK_API_MODE": "supabase"})
+    assert settings.supabase_url == local.url
+    assert settings.supabase_jwt_secret is not None
+    assert settings.supabase_jwt_secret.get_secret_value() == "s" * 40
+    assert "s" * 40 not in repr(settings) + repr(local)
+    named = {"INTERLOCK_API_MODE": "supabase", "INTERLOCK_SUPABASE_URL": "http://x", "INTERLOCK_SUPABASE_ANON_KEY": "k"}
+    assert Settings.load(env=named).supabase_url == "http://x"
+    assert Settings.load(env=named).supabase_service_key is None
+    local.forget(home)
+    assert LocalSupabase.found(home) is None
+
+
+def test_a_local_supabase_that_has_ended_is_not_found() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    process.wait()
+    LocalSupabase(process.pid, "http://127.0.0.1:1", "anon", "service", "s" * 40).remember(Path(".interlock"))
+    assert Settings.load(env={}).supabase_url is None
 
 
 def test_secrets_are_in_no_repr_and_no_message() -> None:

@@ -6,8 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
 
 from rich.markup import escape
@@ -124,6 +124,40 @@ async def _prepare(settings: Settings, output: Output) -> None:
     output.say(f"[green]✓[/green] database {'made' if new else 'ready'} in {escape(str(settings.home))}")
 
 
+@asynccontextmanager
+async def _supabase(settings: Settings, output: Output, stop: asyncio.Event) -> AsyncIterator[Mapping[str, str] | None]:
+    """The local Supabase, where a service is on it and no project is named: the variables that point at it, None where `stop` came
+    first."""
+    if not settings.needs_local_supabase:
+        yield {}
+        return
+    from interlock.embedded import local_supabase
+
+    status = output.console.status("starting the local Supabase") if not output.json else None
+
+    def say(what: str) -> None:
+        if status is not None:
+            status.update(escape(what))
+
+    stack = local_supabase(settings, say)
+    stopping = asyncio.ensure_future(stop.wait())
+    starting = asyncio.ensure_future(stack.__aenter__())
+    with status or nullcontext():
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+    stopping.cancel()
+    if not starting.done():
+        starting.cancel()
+        await asyncio.gather(starting, return_exceptions=True)
+        yield None
+        return
+    local = starting.result()
+    try:
+        output.say(f"[green]✓[/green] a local Supabase on {local.url}")
+        yield local.environment
+    finally:
+        await stack.__aexit__(None, None, None)
+
+
 async def up(settings: Settings, output: Output) -> int:
     """Run the product until SIGINT or SIGTERM, or until one of its servers dies. Answers the exit code."""
     found = running(settings.home)
@@ -149,11 +183,16 @@ async def up(settings: Settings, output: Output) -> int:
     on_hangup = stop.set if sys.stdin is not None and sys.stdin.isatty() else lambda: gateway.signal(signal.SIGHUP)
     loop.add_signal_handler(signal.SIGHUP, on_hangup)
     engine = open_engine(settings.http_engine)
+    ended = None
     try:
-        ended = await _run(settings, output, engine, api, gateway, stop)
+        async with _supabase(settings, output, stop) as local:
+            try:
+                if local is not None:
+                    ended = await _run(settings, output, engine, api, gateway, stop, {**os.environ, **local})
+            finally:
+                output.say("stopping ...")
+                await asyncio.gather(gateway.stop(), api.stop())
     finally:
-        output.say("stopping ...")
-        await asyncio.gather(gateway.stop(), api.stop())
         forget(settings.home)
         await engine.aclose()
     if ended is not None:
@@ -163,14 +202,20 @@ async def up(settings: Settings, output: Output) -> int:
 
 
 async def _run(
-    settings: Settings, output: Output, engine: Engine, api: Child, gateway: Child, stop: asyncio.Event
+    settings: Settings,
+    output: Output,
+    engine: Engine,
+    api: Child,
+    gateway: Child,
+    stop: asyncio.Event,
+    environment: Mapping[str, str],
 ) -> Child | None:
     """Start both, tell where they are, and wait. Answers the child that ended by itself, if one did."""
     stopping = asyncio.ensure_future(stop.wait())
     try:
         for child, arguments, port in ((api, ["--api"], settings.api_port), (gateway, [], settings.port)):
             base = reach(settings.host, port)
-            await child.start(arguments, os.environ)
+            await child.start(arguments, environment)
             ready = asyncio.ensure_future(child.ready(engine, base))
             await asyncio.wait([ready, stopping], return_when=asyncio.FIRST_COMPLETED)
             if stopping.done():

@@ -8,6 +8,7 @@ of `.env`, `interlock.toml`, `VITE_*` of the environment, `VITE_*` of `.env`. An
 from __future__ import annotations
 
 from interlock.settings.guide import GUIDE
+from interlock.settings.local import LocalSupabase
 from interlock.settings.model import BACKENDS, SERVICES, Settings
 
-__all__ = ["BACKENDS", "GUIDE", "SERVICES", "Settings"]
+__all__ = ["BACKENDS", "GUIDE", "SERVICES", "LocalSupabase", "Settings"]

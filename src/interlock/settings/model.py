@@ -15,7 +15,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from interlock.errors import Misconfigured
 from interlock.settings.guide import FLAG_MEND, GUIDE
 from interlock.settings.kinds import DatabaseUrl, Flag, Lowered, Port, Seconds, Share, WebAddress, Words
-from interlock.settings.reading import PREFIX, Given, Reading, either
+from interlock.settings.local import LocalSupabase
+from interlock.settings.reading import PREFIX, Given, Reading
 from interlock.validation import suggest
 
 __all__ = ["BACKENDS", "SERVICES", "Settings"]
@@ -34,7 +35,8 @@ SERVICES: Final = (
 )
 BACKENDS: Final = ("mock", "real", "sql", "supabase")
 NEEDS: Final = MappingProxyType({"real": ("api_base_url",), "supabase": ("supabase_url", "supabase_anon_key")})
-BUILT: Final = frozenset({"mock", "real", "sql"})
+_KEYS: Final = ("supabase_anon_key", "supabase_service_key", "supabase_jwt_secret")
+_INSTEAD: Final = MappingProxyType({"supabase_url": "start a local one with interlock supabase start"})
 
 EMBEDDED_API: Final = "http://127.0.0.1:{port}/api/v1"
 
@@ -98,22 +100,37 @@ class Settings(BaseSettings):
     )
 
     supabase_url: WebAddress | None = _setting(
-        None, "The Supabase project's address.", "write an address such as https://abc.supabase.co"
+        None,
+        "The Supabase project's address. Without it, the local Supabase that runs out of the home folder; `up` starts one.",
+        "write an address such as https://abc.supabase.co",
     )
     supabase_anon_key: SecretStr | None = _setting(
         None, "The Supabase project's anon key. A secret.", "copy the project's anon key"
     )
     supabase_service_key: SecretStr | None = _setting(
-        None, "The Supabase project's service key. A secret.", "copy the project's service key"
+        None,
+        "The Supabase project's service key, with which invited users get their accounts. A secret.",
+        "copy the project's service key",
     )
-    supabase_realtime: Flag = _setting(True, "Whether changes are watched through Supabase Realtime.", FLAG_MEND)
+    supabase_jwt_secret: Annotated[SecretStr, Field(min_length=32)] | None = _setting(
+        None,
+        "The Supabase project's JWT secret: signs for users who logged in elsewhere, checks those who logged in there. A secret.",
+        "copy the project's JWT secret; it has 32 characters or more",
+    )
+    supabase_realtime: Flag = _setting(
+        True, "Whether Supabase Realtime wakes who watches changes; else they are looked for.", FLAG_MEND
+    )
     supabase_offline: Flag = _setting(False, "Whether writes are queued while Supabase is away.", FLAG_MEND)
     supabase_sync_interval: Seconds = _setting(
         30.0, "Seconds between two attempts to send what is queued.", "give seconds above 0"
     )
     supabase_auth_method: Annotated[
         Literal["password", "email", "magic_link", "magiclink", "oauth", "jwt"], Lowered
-    ] = _setting("password", "How users log in at Supabase.", "choose password, email, magic_link, oauth or jwt")
+    ] = _setting(
+        "password",
+        "The way to log in at Supabase that is offered first.",
+        "choose password, email, magic_link, oauth or jwt",
+    )
 
     token_ttl: Seconds = _setting(900.0, "Seconds that an access token is good for.", "give seconds above 0")
     refresh_ttl: Annotated[float, Field(gt=0, le=31_536_000, allow_inf_nan=False)] = _setting(
@@ -229,7 +246,10 @@ class Settings(BaseSettings):
         if embedded and settings.api_base_url is None and "api_base_url" not in bad:
             port = settings.api_port
             settings = settings.model_copy(update={"api_base_url": EMBEDDED_API.format(port=port)})
-        unready = settings._unready(reading.services, bad)
+        if settings.supabase_url is None and "supabase_url" not in bad:
+            settings = settings.at_local_supabase()
+        comes = embedded and settings.needs_local_supabase
+        unready = settings._unready(reading.services, bad, without=("supabase",) if comes else ())
         if reading.problems or unready:
             raise Misconfigured([*reading.problems, *unready])
         return settings
@@ -239,27 +259,37 @@ class Settings(BaseSettings):
         return self.backends.get(service, self.api_mode)
 
     def check(self) -> None:
-        """Raises `Misconfigured` where a service is on a backend that this version, or this configuration, does not have."""
-        problems = self._unready(SERVICES, set())
-        for service in dict.fromkeys((*SERVICES, *self.backends)):
-            backend = self.backend_of(service)
-            if backend in BACKENDS and backend not in BUILT:
-                variable = f"{PREFIX}{service.upper()}_BACKEND" if service in self.backends else f"{PREFIX}API_MODE"
-                problems.append(f"{variable}: {backend!r} is not built in this version; use {either(sorted(BUILT))}")
-        if problems:
-            raise Misconfigured(list(dict.fromkeys(problems)))
+        """Raises `Misconfigured` where a service is on a backend that this configuration does not have."""
+        if problems := self._unready(SERVICES, set()):
+            raise Misconfigured(problems)
 
-    def _unready(self, services: Sequence[str], bad: set[str]) -> list[str]:
-        """Who is on a backend that is not configured. `bad` names settings already complained of."""
+    @property
+    def needs_local_supabase(self) -> bool:
+        """Whether a service is on supabase, and no project is named: then `up` brings one of its own."""
+        wanted = "supabase" in {self.api_mode, *self.backends.values()}
+        return wanted and self.supabase_url is None
+
+    def at_local_supabase(self, local: LocalSupabase | None = None) -> Self:
+        """These settings at a local Supabase, by default the one that runs out of the home folder, if one does."""
+        local = local or LocalSupabase.found(self.home)
+        if local is None:
+            return self
+        keys = {name: getattr(local, name.removeprefix("supabase_")) for name in _KEYS}
+        return self.model_copy(
+            update={"supabase_url": local.url, **{name: SecretStr(value) for name, value in keys.items()}}
+        )
+
+    def _unready(self, services: Sequence[str], bad: set[str], *, without: Sequence[str] = ()) -> list[str]:
+        """Who is on a backend that is not configured. `bad` names settings already complained of, `without` backends that are to come."""
         wanted: dict[str, list[str]] = {}
         for service in dict.fromkeys((*services, *self.backends)):
             wanted.setdefault(self.backend_of(service), []).append(service)
         return [
             f"{PREFIX}{field.upper()}: is not set, and {backend!r} is the backend of {', '.join(names)};"
-            " set it, or choose another backend"
+            f" set it, or {_INSTEAD.get(field, 'choose another backend')}"
             for backend, names in wanted.items()
             for field in NEEDS.get(backend, ())
-            if getattr(self, field) is None and field not in bad
+            if backend not in without and getattr(self, field) is None and field not in bad
         ]
 
     @property
