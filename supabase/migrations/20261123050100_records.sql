@@ -55,6 +55,30 @@ create policy customers_update on public.customers for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.customers_taken(r public.customers, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.customers t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+  if holder is null then
+    field := 'email';
+    select t.id into holder from public.customers t
+      where t.tenant_id = r.tenant_id and t.deleted_at is null and t.id <> r.id
+        and lower(t.email collate pg_catalog."und-x-icu") = lower(r.email collate pg_catalog."und-x-icu");
+  end if;
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.customers_taken(public.customers, text) from public;
+grant execute on function app.customers_taken(public.customers, text) to authenticated, service_role;
+
 create function app.customers_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -78,10 +102,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.customers t where t.tenant_id = new.tenant_id and t.id = new.id)
-      or exists (select from public.customers t where t.tenant_id = new.tenant_id and t.deleted_at is null and lower(t.email collate pg_catalog."und-x-icu") = lower(new.email collate pg_catalog."und-x-icu"))
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.customers_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -111,11 +132,17 @@ begin
       return old;
     end if;
   end if;
+  if new.deleted_at is null then
+    if current_setting('app.duplicates', true) = 'skip' and app.customers_taken(new, tg_op) then
+      return null;
+    end if;
+  end if;
   new.updated_at := now();
   new.updated_by := nullif(current_setting('app.user', true), '');
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.customers_stamp() from public;
 
 create function app.customers_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -134,7 +161,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'customers', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.company_name as "companyName", n.contact_name as "contactName", n.email as "email", n.phone as "phone", n.address as "address", n.city as "city", n.country as "country", n.industry as "industry", n.size as "size", n.status as "status", n.notes as "notes", n.assigned_to as "assignedTo", app.lat_lon(n.location) as "location", n.tags as "tags") x),
+        (select row_to_json(x)::text from (select n.address as "address", n.assigned_to as "assignedTo", n.city as "city", n.company_name as "companyName", n.contact_name as "contactName", n.country as "country", app.rfc3339(n.deleted_at) as "deletedAt", n.email as "email", n.id as "id", n.industry as "industry", app.lat_lon(n.location) as "location", n.notes as "notes", n.phone as "phone", n.size as "size", n.status as "status", n.tags as "tags", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -142,12 +169,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.customers_created() from public;
 
 create function app.customers_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -172,41 +200,41 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'customers', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end,
+      case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(o.assigned_to)::text, 'null') end,
+      case when n.city is distinct from o.city then '"city":' || coalesce(to_json(o.city)::text, 'null') end,
       case when n.company_name is distinct from o.company_name then '"companyName":' || coalesce(to_json(o.company_name)::text, 'null') end,
       case when n.contact_name is distinct from o.contact_name then '"contactName":' || coalesce(to_json(o.contact_name)::text, 'null') end,
-      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(o.email)::text, 'null') end,
-      case when n.phone is distinct from o.phone then '"phone":' || coalesce(to_json(o.phone)::text, 'null') end,
-      case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end,
-      case when n.city is distinct from o.city then '"city":' || coalesce(to_json(o.city)::text, 'null') end,
       case when n.country is distinct from o.country then '"country":' || coalesce(to_json(o.country)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(o.email)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
       case when n.industry is distinct from o.industry then '"industry":' || coalesce(to_json(o.industry)::text, 'null') end,
+      case when n.location::text is distinct from o.location::text then '"location":' || coalesce(to_json(app.lat_lon(o.location))::text, 'null') end,
+      case when n.notes is distinct from o.notes then '"notes":' || coalesce(to_json(o.notes)::text, 'null') end,
+      case when n.phone is distinct from o.phone then '"phone":' || coalesce(to_json(o.phone)::text, 'null') end,
       case when n.size is distinct from o.size then '"size":' || coalesce(to_json(o.size)::text, 'null') end,
       case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end,
-      case when n.notes is distinct from o.notes then '"notes":' || coalesce(to_json(o.notes)::text, 'null') end,
-      case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(o.assigned_to)::text, 'null') end,
-      case when n.location::text is distinct from o.location::text then '"location":' || coalesce(to_json(app.lat_lon(o.location))::text, 'null') end,
-      case when n.tags is distinct from o.tags then '"tags":' || coalesce(to_json(o.tags)::text, 'null') end) || '}',
+      case when n.tags is distinct from o.tags then '"tags":' || coalesce(to_json(o.tags)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end,
+      case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(n.assigned_to)::text, 'null') end,
+      case when n.city is distinct from o.city then '"city":' || coalesce(to_json(n.city)::text, 'null') end,
       case when n.company_name is distinct from o.company_name then '"companyName":' || coalesce(to_json(n.company_name)::text, 'null') end,
       case when n.contact_name is distinct from o.contact_name then '"contactName":' || coalesce(to_json(n.contact_name)::text, 'null') end,
-      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(n.email)::text, 'null') end,
-      case when n.phone is distinct from o.phone then '"phone":' || coalesce(to_json(n.phone)::text, 'null') end,
-      case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end,
-      case when n.city is distinct from o.city then '"city":' || coalesce(to_json(n.city)::text, 'null') end,
       case when n.country is distinct from o.country then '"country":' || coalesce(to_json(n.country)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(n.email)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
       case when n.industry is distinct from o.industry then '"industry":' || coalesce(to_json(n.industry)::text, 'null') end,
+      case when n.location::text is distinct from o.location::text then '"location":' || coalesce(to_json(app.lat_lon(n.location))::text, 'null') end,
+      case when n.notes is distinct from o.notes then '"notes":' || coalesce(to_json(n.notes)::text, 'null') end,
+      case when n.phone is distinct from o.phone then '"phone":' || coalesce(to_json(n.phone)::text, 'null') end,
       case when n.size is distinct from o.size then '"size":' || coalesce(to_json(n.size)::text, 'null') end,
       case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
-      case when n.notes is distinct from o.notes then '"notes":' || coalesce(to_json(n.notes)::text, 'null') end,
-      case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(n.assigned_to)::text, 'null') end,
-      case when n.location::text is distinct from o.location::text then '"location":' || coalesce(to_json(app.lat_lon(n.location))::text, 'null') end,
-      case when n.tags is distinct from o.tags then '"tags":' || coalesce(to_json(n.tags)::text, 'null') end) || '}',
+      case when n.tags is distinct from o.tags then '"tags":' || coalesce(to_json(n.tags)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -214,12 +242,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.customers_updated() from public;
 create function app.customers_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -227,6 +256,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'customers' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.customers_removed() from public;
 
 create trigger a_begin before insert or update on public.customers
   for each statement execute function app.begin_operation();
@@ -280,7 +310,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'customers', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'customers', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then
@@ -350,6 +381,30 @@ create policy tags_update on public.tags for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.tags_taken(r public.tags, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.tags t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+  if holder is null then
+    field := 'name';
+    select t.id into holder from public.tags t
+      where t.tenant_id = r.tenant_id and t.deleted_at is null and t.id <> r.id
+        and lower(t.name collate pg_catalog."und-x-icu") = lower(r.name collate pg_catalog."und-x-icu");
+  end if;
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.tags_taken(public.tags, text) from public;
+grant execute on function app.tags_taken(public.tags, text) to authenticated, service_role;
+
 create function app.tags_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -373,10 +428,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.tags t where t.tenant_id = new.tenant_id and t.id = new.id)
-      or exists (select from public.tags t where t.tenant_id = new.tenant_id and t.deleted_at is null and lower(t.name collate pg_catalog."und-x-icu") = lower(new.name collate pg_catalog."und-x-icu"))
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.tags_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -406,11 +458,17 @@ begin
       return old;
     end if;
   end if;
+  if new.deleted_at is null then
+    if current_setting('app.duplicates', true) = 'skip' and app.tags_taken(new, tg_op) then
+      return null;
+    end if;
+  end if;
   new.updated_at := now();
   new.updated_by := nullif(current_setting('app.user', true), '');
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.tags_stamp() from public;
 
 create function app.tags_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -429,7 +487,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'tags', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.name as "name", n.color as "color") x),
+        (select row_to_json(x)::text from (select n.color as "color", app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.name as "name", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -437,12 +495,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.color as color) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.color as color) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.tags_created() from public;
 
 create function app.tags_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -467,17 +526,17 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'tags', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
+      case when n.color is distinct from o.color then '"color":' || coalesce(to_json(o.color)::text, 'null') end,
       case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
       case when n.name is distinct from o.name then '"name":' || coalesce(to_json(o.name)::text, 'null') end,
-      case when n.color is distinct from o.color then '"color":' || coalesce(to_json(o.color)::text, 'null') end) || '}',
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
+      case when n.color is distinct from o.color then '"color":' || coalesce(to_json(n.color)::text, 'null') end,
       case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
       case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end,
-      case when n.color is distinct from o.color then '"color":' || coalesce(to_json(n.color)::text, 'null') end) || '}',
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -485,12 +544,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.color as color) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.color as color) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.tags_updated() from public;
 create function app.tags_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -498,6 +558,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'tags' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.tags_removed() from public;
 
 create trigger a_begin before insert or update on public.tags
   for each statement execute function app.begin_operation();
@@ -536,7 +597,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'tags', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'tags', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then
@@ -608,6 +670,30 @@ create policy stages_update on public.stages for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'manager', 'system'));
 
+create function app.stages_taken(r public.stages, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.stages t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+  if holder is null then
+    field := 'label';
+    select t.id into holder from public.stages t
+      where t.tenant_id = r.tenant_id and t.deleted_at is null and t.id <> r.id
+        and lower(t.label collate pg_catalog."und-x-icu") = lower(r.label collate pg_catalog."und-x-icu");
+  end if;
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.stages_taken(public.stages, text) from public;
+grant execute on function app.stages_taken(public.stages, text) to authenticated, service_role;
+
 create function app.stages_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -631,10 +717,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.stages t where t.tenant_id = new.tenant_id and t.id = new.id)
-      or exists (select from public.stages t where t.tenant_id = new.tenant_id and t.deleted_at is null and lower(t.label collate pg_catalog."und-x-icu") = lower(new.label collate pg_catalog."und-x-icu"))
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.stages_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -664,11 +747,17 @@ begin
       return old;
     end if;
   end if;
+  if new.deleted_at is null then
+    if current_setting('app.duplicates', true) = 'skip' and app.stages_taken(new, tg_op) then
+      return null;
+    end if;
+  end if;
   new.updated_at := now();
   new.updated_by := nullif(current_setting('app.user', true), '');
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.stages_stamp() from public;
 
 create function app.stages_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -687,7 +776,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'stages', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.label as "label", n.position as "position", n.probability as "probability", n.type as "type") x),
+        (select row_to_json(x)::text from (select app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.label as "label", n.position as "position", n.probability as "probability", n.type as "type", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -695,12 +784,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.stages_created() from public;
 
 create function app.stages_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -725,21 +815,21 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'stages', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
       case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
       case when n.label is distinct from o.label then '"label":' || coalesce(to_json(o.label)::text, 'null') end,
       case when n.position is distinct from o.position then '"position":' || coalesce(to_json(o.position)::text, 'null') end,
       case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(o.probability)::text, 'null') end,
-      case when n.type is distinct from o.type then '"type":' || coalesce(to_json(o.type)::text, 'null') end) || '}',
+      case when n.type is distinct from o.type then '"type":' || coalesce(to_json(o.type)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
       case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
       case when n.label is distinct from o.label then '"label":' || coalesce(to_json(n.label)::text, 'null') end,
       case when n.position is distinct from o.position then '"position":' || coalesce(to_json(n.position)::text, 'null') end,
       case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(n.probability)::text, 'null') end,
-      case when n.type is distinct from o.type then '"type":' || coalesce(to_json(n.type)::text, 'null') end) || '}',
+      case when n.type is distinct from o.type then '"type":' || coalesce(to_json(n.type)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -747,12 +837,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.stages_updated() from public;
 create function app.stages_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -760,6 +851,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'stages' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.stages_removed() from public;
 
 create trigger a_begin before insert or update on public.stages
   for each statement execute function app.begin_operation();
@@ -798,7 +890,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'stages', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'stages', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then
@@ -877,6 +970,25 @@ create policy deals_update on public.deals for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.deals_taken(r public.deals, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.deals t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.deals_taken(public.deals, text) from public;
+grant execute on function app.deals_taken(public.deals, text) to authenticated, service_role;
+
 create function app.deals_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -901,9 +1013,7 @@ begin
     new.version := 1;
     new.deleted_at := null;
     new.amount := trim_scale(new.amount);
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.deals t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.deals_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -939,6 +1049,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.deals_stamp() from public;
 
 create function app.deals_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -957,7 +1068,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'deals', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.title as "title", n.customer_id as "customerId", n.stage_id as "stageId", n.amount::text as "amount", n.currency as "currency", n.probability as "probability", n.expected_close as "expectedClose", n.assigned_to as "assignedTo", n.lost_reason as "lostReason") x),
+        (select row_to_json(x)::text from (select n.amount::text as "amount", n.assigned_to as "assignedTo", n.currency as "currency", n.customer_id as "customerId", app.rfc3339(n.deleted_at) as "deletedAt", n.expected_close as "expectedClose", n.id as "id", n.lost_reason as "lostReason", n.probability as "probability", n.stage_id as "stageId", n.title as "title", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -965,12 +1076,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.deals_created() from public;
 
 create function app.deals_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -995,31 +1107,31 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'deals', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
-      case when n.stage_id is distinct from o.stage_id then '"stageId":' || coalesce(to_json(o.stage_id)::text, 'null') end,
       case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end,
-      case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end,
-      case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(o.probability)::text, 'null') end,
-      case when n.expected_close is distinct from o.expected_close then '"expectedClose":' || coalesce(to_json(o.expected_close)::text, 'null') end,
       case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(o.assigned_to)::text, 'null') end,
-      case when n.lost_reason is distinct from o.lost_reason then '"lostReason":' || coalesce(to_json(o.lost_reason)::text, 'null') end) || '}',
+      case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.expected_close is distinct from o.expected_close then '"expectedClose":' || coalesce(to_json(o.expected_close)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.lost_reason is distinct from o.lost_reason then '"lostReason":' || coalesce(to_json(o.lost_reason)::text, 'null') end,
+      case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(o.probability)::text, 'null') end,
+      case when n.stage_id is distinct from o.stage_id then '"stageId":' || coalesce(to_json(o.stage_id)::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
-      case when n.stage_id is distinct from o.stage_id then '"stageId":' || coalesce(to_json(n.stage_id)::text, 'null') end,
       case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end,
-      case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end,
-      case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(n.probability)::text, 'null') end,
-      case when n.expected_close is distinct from o.expected_close then '"expectedClose":' || coalesce(to_json(n.expected_close)::text, 'null') end,
       case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(n.assigned_to)::text, 'null') end,
-      case when n.lost_reason is distinct from o.lost_reason then '"lostReason":' || coalesce(to_json(n.lost_reason)::text, 'null') end) || '}',
+      case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.expected_close is distinct from o.expected_close then '"expectedClose":' || coalesce(to_json(n.expected_close)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.lost_reason is distinct from o.lost_reason then '"lostReason":' || coalesce(to_json(n.lost_reason)::text, 'null') end,
+      case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(n.probability)::text, 'null') end,
+      case when n.stage_id is distinct from o.stage_id then '"stageId":' || coalesce(to_json(n.stage_id)::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -1027,12 +1139,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.deals_updated() from public;
 create function app.deals_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -1040,6 +1153,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'deals' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.deals_removed() from public;
 
 create trigger a_begin before insert or update on public.deals
   for each statement execute function app.begin_operation();
@@ -1078,7 +1192,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'deals', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'deals', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then
@@ -1147,6 +1262,25 @@ create policy tickets_update on public.tickets for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.tickets_taken(r public.tickets, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.tickets t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.tickets_taken(public.tickets, text) from public;
+grant execute on function app.tickets_taken(public.tickets, text) to authenticated, service_role;
+
 create function app.tickets_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -1170,9 +1304,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.tickets t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.tickets_taken(new, tg_op) then
       return null;
     end if;
     new.number := app.next_number('tickets', new.tenant_id);
@@ -1209,6 +1341,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.tickets_stamp() from public;
 
 create function app.tickets_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -1228,7 +1361,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'tickets', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.number as "number", n.subject as "subject", n.description as "description", n.customer_id as "customerId", n.status as "status", n.priority as "priority", n.category as "category", n.assigned_to as "assignedTo", app.rfc3339(n.due_at) as "dueAt", app.rfc3339(n.resolved_at) as "resolvedAt") x),
+        (select row_to_json(x)::text from (select n.assigned_to as "assignedTo", n.category as "category", n.customer_id as "customerId", app.rfc3339(n.deleted_at) as "deletedAt", n.description as "description", app.rfc3339(n.due_at) as "dueAt", n.id as "id", n.number as "number", n.priority as "priority", app.rfc3339(n.resolved_at) as "resolvedAt", n.status as "status", n.subject as "subject", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -1236,12 +1369,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.tickets_created() from public;
 
 create function app.tickets_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -1266,33 +1400,33 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'tickets', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(o.number)::text, 'null') end,
-      case when n.subject is distinct from o.subject then '"subject":' || coalesce(to_json(o.subject)::text, 'null') end,
-      case when n.description is distinct from o.description then '"description":' || coalesce(to_json(o.description)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
-      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end,
-      case when n.priority is distinct from o.priority then '"priority":' || coalesce(to_json(o.priority)::text, 'null') end,
-      case when n.category is distinct from o.category then '"category":' || coalesce(to_json(o.category)::text, 'null') end,
       case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(o.assigned_to)::text, 'null') end,
+      case when n.category is distinct from o.category then '"category":' || coalesce(to_json(o.category)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.description is distinct from o.description then '"description":' || coalesce(to_json(o.description)::text, 'null') end,
       case when n.due_at is distinct from o.due_at then '"dueAt":' || coalesce(to_json(app.rfc3339(o.due_at))::text, 'null') end,
-      case when n.resolved_at is distinct from o.resolved_at then '"resolvedAt":' || coalesce(to_json(app.rfc3339(o.resolved_at))::text, 'null') end) || '}',
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(o.number)::text, 'null') end,
+      case when n.priority is distinct from o.priority then '"priority":' || coalesce(to_json(o.priority)::text, 'null') end,
+      case when n.resolved_at is distinct from o.resolved_at then '"resolvedAt":' || coalesce(to_json(app.rfc3339(o.resolved_at))::text, 'null') end,
+      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end,
+      case when n.subject is distinct from o.subject then '"subject":' || coalesce(to_json(o.subject)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(n.number)::text, 'null') end,
-      case when n.subject is distinct from o.subject then '"subject":' || coalesce(to_json(n.subject)::text, 'null') end,
-      case when n.description is distinct from o.description then '"description":' || coalesce(to_json(n.description)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
-      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
-      case when n.priority is distinct from o.priority then '"priority":' || coalesce(to_json(n.priority)::text, 'null') end,
-      case when n.category is distinct from o.category then '"category":' || coalesce(to_json(n.category)::text, 'null') end,
       case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(n.assigned_to)::text, 'null') end,
+      case when n.category is distinct from o.category then '"category":' || coalesce(to_json(n.category)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.description is distinct from o.description then '"description":' || coalesce(to_json(n.description)::text, 'null') end,
       case when n.due_at is distinct from o.due_at then '"dueAt":' || coalesce(to_json(app.rfc3339(n.due_at))::text, 'null') end,
-      case when n.resolved_at is distinct from o.resolved_at then '"resolvedAt":' || coalesce(to_json(app.rfc3339(n.resolved_at))::text, 'null') end) || '}',
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(n.number)::text, 'null') end,
+      case when n.priority is distinct from o.priority then '"priority":' || coalesce(to_json(n.priority)::text, 'null') end,
+      case when n.resolved_at is distinct from o.resolved_at then '"resolvedAt":' || coalesce(to_json(app.rfc3339(n.resolved_at))::text, 'null') end,
+      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
+      case when n.subject is distinct from o.subject then '"subject":' || coalesce(to_json(n.subject)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -1300,12 +1434,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.tickets_updated() from public;
 create function app.tickets_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -1313,6 +1448,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'tickets' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.tickets_removed() from public;
 
 create trigger a_begin before insert or update on public.tickets
   for each statement execute function app.begin_operation();
@@ -1351,7 +1487,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'tickets', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'tickets', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then
@@ -1413,6 +1550,25 @@ create policy comments_update on public.comments for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.comments_taken(r public.comments, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.comments t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.comments_taken(public.comments, text) from public;
+grant execute on function app.comments_taken(public.comments, text) to authenticated, service_role;
+
 create function app.comments_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -1436,9 +1592,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.comments t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.comments_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -1473,6 +1627,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.comments_stamp() from public;
 
 create function app.comments_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -1491,7 +1646,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'comments', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.ticket_id as "ticketId", n.body as "body", n.internal as "internal") x),
+        (select row_to_json(x)::text from (select n.body as "body", app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.internal as "internal", n.ticket_id as "ticketId", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -1499,12 +1654,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.comments_created() from public;
 
 create function app.comments_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -1529,19 +1685,19 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'comments', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.ticket_id is distinct from o.ticket_id then '"ticketId":' || coalesce(to_json(o.ticket_id)::text, 'null') end,
       case when n.body is distinct from o.body then '"body":' || coalesce(to_json(o.body)::text, 'null') end,
-      case when n.internal is distinct from o.internal then '"internal":' || coalesce(to_json(o.internal)::text, 'null') end) || '}',
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.internal is distinct from o.internal then '"internal":' || coalesce(to_json(o.internal)::text, 'null') end,
+      case when n.ticket_id is distinct from o.ticket_id then '"ticketId":' || coalesce(to_json(o.ticket_id)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.ticket_id is distinct from o.ticket_id then '"ticketId":' || coalesce(to_json(n.ticket_id)::text, 'null') end,
       case when n.body is distinct from o.body then '"body":' || coalesce(to_json(n.body)::text, 'null') end,
-      case when n.internal is distinct from o.internal then '"internal":' || coalesce(to_json(n.internal)::text, 'null') end) || '}',
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.internal is distinct from o.internal then '"internal":' || coalesce(to_json(n.internal)::text, 'null') end,
+      case when n.ticket_id is distinct from o.ticket_id then '"ticketId":' || coalesce(to_json(n.ticket_id)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -1549,12 +1705,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.comments_updated() from public;
 create function app.comments_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -1562,6 +1719,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'comments' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.comments_removed() from public;
 
 create trigger a_begin before insert or update on public.comments
   for each statement execute function app.begin_operation();
@@ -1600,7 +1758,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'comments', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'comments', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then
@@ -1668,6 +1827,25 @@ create policy contracts_update on public.contracts for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.contracts_taken(r public.contracts, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.contracts t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.contracts_taken(public.contracts, text) from public;
+grant execute on function app.contracts_taken(public.contracts, text) to authenticated, service_role;
+
 create function app.contracts_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -1692,9 +1870,7 @@ begin
     new.version := 1;
     new.deleted_at := null;
     new.value := trim_scale(new.value);
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.contracts t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.contracts_taken(new, tg_op) then
       return null;
     end if;
     new.number := app.next_number('contracts', new.tenant_id);
@@ -1732,6 +1908,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.contracts_stamp() from public;
 
 create function app.contracts_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -1751,7 +1928,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'contracts', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.number as "number", n.customer_id as "customerId", n.title as "title", n.status as "status", n.value::text as "value", n.currency as "currency", n.start_date as "startDate", n.end_date as "endDate", n.renewal as "renewal", app.rfc3339(n.signed_at) as "signedAt") x),
+        (select row_to_json(x)::text from (select n.currency as "currency", n.customer_id as "customerId", app.rfc3339(n.deleted_at) as "deletedAt", n.end_date as "endDate", n.id as "id", n.number as "number", n.renewal as "renewal", app.rfc3339(n.signed_at) as "signedAt", n.start_date as "startDate", n.status as "status", n.title as "title", n.value::text as "value", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -1759,12 +1936,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.contracts_created() from public;
 
 create function app.contracts_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -1789,33 +1967,33 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'contracts', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(o.number)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
-      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end,
-      case when n.value is distinct from o.value then '"value":' || coalesce(to_json(o.value::text)::text, 'null') end,
       case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end,
-      case when n.start_date is distinct from o.start_date then '"startDate":' || coalesce(to_json(o.start_date)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
       case when n.end_date is distinct from o.end_date then '"endDate":' || coalesce(to_json(o.end_date)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(o.number)::text, 'null') end,
       case when n.renewal is distinct from o.renewal then '"renewal":' || coalesce(to_json(o.renewal)::text, 'null') end,
-      case when n.signed_at is distinct from o.signed_at then '"signedAt":' || coalesce(to_json(app.rfc3339(o.signed_at))::text, 'null') end) || '}',
+      case when n.signed_at is distinct from o.signed_at then '"signedAt":' || coalesce(to_json(app.rfc3339(o.signed_at))::text, 'null') end,
+      case when n.start_date is distinct from o.start_date then '"startDate":' || coalesce(to_json(o.start_date)::text, 'null') end,
+      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
+      case when n.value is distinct from o.value then '"value":' || coalesce(to_json(o.value::text)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(n.number)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
-      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
-      case when n.value is distinct from o.value then '"value":' || coalesce(to_json(n.value::text)::text, 'null') end,
       case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end,
-      case when n.start_date is distinct from o.start_date then '"startDate":' || coalesce(to_json(n.start_date)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
       case when n.end_date is distinct from o.end_date then '"endDate":' || coalesce(to_json(n.end_date)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(n.number)::text, 'null') end,
       case when n.renewal is distinct from o.renewal then '"renewal":' || coalesce(to_json(n.renewal)::text, 'null') end,
-      case when n.signed_at is distinct from o.signed_at then '"signedAt":' || coalesce(to_json(app.rfc3339(n.signed_at))::text, 'null') end) || '}',
+      case when n.signed_at is distinct from o.signed_at then '"signedAt":' || coalesce(to_json(app.rfc3339(n.signed_at))::text, 'null') end,
+      case when n.start_date is distinct from o.start_date then '"startDate":' || coalesce(to_json(n.start_date)::text, 'null') end,
+      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
+      case when n.value is distinct from o.value then '"value":' || coalesce(to_json(n.value::text)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -1823,12 +2001,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.contracts_updated() from public;
 create function app.contracts_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -1836,6 +2015,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'contracts' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.contracts_removed() from public;
 
 create trigger a_begin before insert or update on public.contracts
   for each statement execute function app.begin_operation();
@@ -1874,7 +2054,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'contracts', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'contracts', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then
@@ -1938,6 +2119,30 @@ create policy users_update on public.users for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'system'));
 
+create function app.users_taken(r public.users, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.users t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+  if holder is null then
+    field := 'email';
+    select t.id into holder from public.users t
+      where t.tenant_id = r.tenant_id and t.deleted_at is null and t.id <> r.id
+        and lower(t.email collate pg_catalog."und-x-icu") = lower(r.email collate pg_catalog."und-x-icu");
+  end if;
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.users_taken(public.users, text) from public;
+grant execute on function app.users_taken(public.users, text) to authenticated, service_role;
+
 create function app.users_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -1961,10 +2166,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.users t where t.tenant_id = new.tenant_id and t.id = new.id)
-      or exists (select from public.users t where t.tenant_id = new.tenant_id and t.deleted_at is null and lower(t.email collate pg_catalog."und-x-icu") = lower(new.email collate pg_catalog."und-x-icu"))
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.users_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -1994,11 +2196,17 @@ begin
       return old;
     end if;
   end if;
+  if new.deleted_at is null then
+    if current_setting('app.duplicates', true) = 'skip' and app.users_taken(new, tg_op) then
+      return null;
+    end if;
+  end if;
   new.updated_at := now();
   new.updated_by := nullif(current_setting('app.user', true), '');
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.users_stamp() from public;
 
 create function app.users_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -2017,7 +2225,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'users', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.email as "email", n.display_name as "displayName", n.role as "role", n.active as "active", app.rfc3339(n.last_seen_at) as "lastSeenAt") x),
+        (select row_to_json(x)::text from (select n.active as "active", app.rfc3339(n.deleted_at) as "deletedAt", n.display_name as "displayName", n.email as "email", n.id as "id", app.rfc3339(n.last_seen_at) as "lastSeenAt", n.role as "role", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -2025,12 +2233,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.users_created() from public;
 
 create function app.users_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -2055,23 +2264,23 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'users', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(o.email)::text, 'null') end,
-      case when n.display_name is distinct from o.display_name then '"displayName":' || coalesce(to_json(o.display_name)::text, 'null') end,
-      case when n.role is distinct from o.role then '"role":' || coalesce(to_json(o.role)::text, 'null') end,
       case when n.active is distinct from o.active then '"active":' || coalesce(to_json(o.active)::text, 'null') end,
-      case when n.last_seen_at is distinct from o.last_seen_at then '"lastSeenAt":' || coalesce(to_json(app.rfc3339(o.last_seen_at))::text, 'null') end) || '}',
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.display_name is distinct from o.display_name then '"displayName":' || coalesce(to_json(o.display_name)::text, 'null') end,
+      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(o.email)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.last_seen_at is distinct from o.last_seen_at then '"lastSeenAt":' || coalesce(to_json(app.rfc3339(o.last_seen_at))::text, 'null') end,
+      case when n.role is distinct from o.role then '"role":' || coalesce(to_json(o.role)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(n.email)::text, 'null') end,
-      case when n.display_name is distinct from o.display_name then '"displayName":' || coalesce(to_json(n.display_name)::text, 'null') end,
-      case when n.role is distinct from o.role then '"role":' || coalesce(to_json(n.role)::text, 'null') end,
       case when n.active is distinct from o.active then '"active":' || coalesce(to_json(n.active)::text, 'null') end,
-      case when n.last_seen_at is distinct from o.last_seen_at then '"lastSeenAt":' || coalesce(to_json(app.rfc3339(n.last_seen_at))::text, 'null') end) || '}',
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.display_name is distinct from o.display_name then '"displayName":' || coalesce(to_json(n.display_name)::text, 'null') end,
+      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(n.email)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.last_seen_at is distinct from o.last_seen_at then '"lastSeenAt":' || coalesce(to_json(app.rfc3339(n.last_seen_at))::text, 'null') end,
+      case when n.role is distinct from o.role then '"role":' || coalesce(to_json(n.role)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -2079,12 +2288,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.users_updated() from public;
 create function app.users_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -2092,6 +2302,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'users' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.users_removed() from public;
 
 create trigger a_begin before insert or update on public.users
   for each statement execute function app.begin_operation();
@@ -2130,7 +2341,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'users', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'users', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then
@@ -2204,6 +2416,25 @@ create policy notifications_update on public.notifications for update to authent
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system', 'viewer'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system', 'viewer'));
 
+create function app.notifications_taken(r public.notifications, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.notifications t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.notifications_taken(public.notifications, text) from public;
+grant execute on function app.notifications_taken(public.notifications, text) to authenticated, service_role;
+
 create function app.notifications_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -2227,9 +2458,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.notifications t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.notifications_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -2264,6 +2493,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.notifications_stamp() from public;
 
 create function app.notifications_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -2282,7 +2512,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'notifications', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.user_id as "userId", n.kind as "kind", n.title as "title", n.body as "body", n.link as "link", app.rfc3339(n.read_at) as "readAt") x),
+        (select row_to_json(x)::text from (select n.body as "body", app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.kind as "kind", n.link as "link", app.rfc3339(n.read_at) as "readAt", n.title as "title", n.user_id as "userId", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -2290,12 +2520,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.notifications_created() from public;
 
 create function app.notifications_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -2320,25 +2551,25 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'notifications', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.user_id is distinct from o.user_id then '"userId":' || coalesce(to_json(o.user_id)::text, 'null') end,
-      case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
       case when n.body is distinct from o.body then '"body":' || coalesce(to_json(o.body)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end,
       case when n.link is distinct from o.link then '"link":' || coalesce(to_json(o.link)::text, 'null') end,
-      case when n.read_at is distinct from o.read_at then '"readAt":' || coalesce(to_json(app.rfc3339(o.read_at))::text, 'null') end) || '}',
+      case when n.read_at is distinct from o.read_at then '"readAt":' || coalesce(to_json(app.rfc3339(o.read_at))::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
+      case when n.user_id is distinct from o.user_id then '"userId":' || coalesce(to_json(o.user_id)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.user_id is distinct from o.user_id then '"userId":' || coalesce(to_json(n.user_id)::text, 'null') end,
-      case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
       case when n.body is distinct from o.body then '"body":' || coalesce(to_json(n.body)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end,
       case when n.link is distinct from o.link then '"link":' || coalesce(to_json(n.link)::text, 'null') end,
-      case when n.read_at is distinct from o.read_at then '"readAt":' || coalesce(to_json(app.rfc3339(n.read_at))::text, 'null') end) || '}',
+      case when n.read_at is distinct from o.read_at then '"readAt":' || coalesce(to_json(app.rfc3339(n.read_at))::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
+      case when n.user_id is distinct from o.user_id then '"userId":' || coalesce(to_json(n.user_id)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -2346,12 +2577,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.notifications_updated() from public;
 create function app.notifications_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -2359,6 +2591,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'notifications' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.notifications_removed() from public;
 
 create trigger a_begin before insert or update on public.notifications
   for each statement execute function app.begin_operation();
@@ -2397,7 +2630,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'notifications', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'notifications', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then
@@ -2460,6 +2694,25 @@ create policy files_update on public.files for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.files_taken(r public.files, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.files t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.files_taken(public.files, text) from public;
+grant execute on function app.files_taken(public.files, text) to authenticated, service_role;
+
 create function app.files_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -2483,9 +2736,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.files t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.files_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -2520,6 +2771,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.files_stamp() from public;
 
 create function app.files_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -2538,7 +2790,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'files', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.name as "name", n.content_type as "contentType", n.size as "size", n.sha256 as "sha256", n.owner_resource as "ownerResource", n.owner_id as "ownerId") x),
+        (select row_to_json(x)::text from (select n.content_type as "contentType", app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.name as "name", n.owner_id as "ownerId", n.owner_resource as "ownerResource", n.sha256 as "sha256", n.size as "size", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -2546,12 +2798,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.files_created() from public;
 
 create function app.files_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -2576,25 +2829,25 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'files', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.name is distinct from o.name then '"name":' || coalesce(to_json(o.name)::text, 'null') end,
       case when n.content_type is distinct from o.content_type then '"contentType":' || coalesce(to_json(o.content_type)::text, 'null') end,
-      case when n.size is distinct from o.size then '"size":' || coalesce(to_json(o.size)::text, 'null') end,
-      case when n.sha256 is distinct from o.sha256 then '"sha256":' || coalesce(to_json(o.sha256)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.name is distinct from o.name then '"name":' || coalesce(to_json(o.name)::text, 'null') end,
+      case when n.owner_id is distinct from o.owner_id then '"ownerId":' || coalesce(to_json(o.owner_id)::text, 'null') end,
       case when n.owner_resource is distinct from o.owner_resource then '"ownerResource":' || coalesce(to_json(o.owner_resource)::text, 'null') end,
-      case when n.owner_id is distinct from o.owner_id then '"ownerId":' || coalesce(to_json(o.owner_id)::text, 'null') end) || '}',
+      case when n.sha256 is distinct from o.sha256 then '"sha256":' || coalesce(to_json(o.sha256)::text, 'null') end,
+      case when n.size is distinct from o.size then '"size":' || coalesce(to_json(o.size)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end,
       case when n.content_type is distinct from o.content_type then '"contentType":' || coalesce(to_json(n.content_type)::text, 'null') end,
-      case when n.size is distinct from o.size then '"size":' || coalesce(to_json(n.size)::text, 'null') end,
-      case when n.sha256 is distinct from o.sha256 then '"sha256":' || coalesce(to_json(n.sha256)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end,
+      case when n.owner_id is distinct from o.owner_id then '"ownerId":' || coalesce(to_json(n.owner_id)::text, 'null') end,
       case when n.owner_resource is distinct from o.owner_resource then '"ownerResource":' || coalesce(to_json(n.owner_resource)::text, 'null') end,
-      case when n.owner_id is distinct from o.owner_id then '"ownerId":' || coalesce(to_json(n.owner_id)::text, 'null') end) || '}',
+      case when n.sha256 is distinct from o.sha256 then '"sha256":' || coalesce(to_json(n.sha256)::text, 'null') end,
+      case when n.size is distinct from o.size then '"size":' || coalesce(to_json(n.size)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -2602,12 +2855,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.files_updated() from public;
 create function app.files_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -2615,6 +2869,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'files' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.files_removed() from public;
 
 create trigger a_begin before insert or update on public.files
   for each statement execute function app.begin_operation();
@@ -2653,7 +2908,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'files', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'files', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then
@@ -2715,6 +2971,25 @@ create policy audit_select on public.audit for select to authenticated
 create policy audit_insert on public.audit for insert to authenticated
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('system'));
 
+create function app.audit_taken(r public.audit, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.audit t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.audit_taken(public.audit, text) from public;
+grant execute on function app.audit_taken(public.audit, text) to authenticated, service_role;
+
 create function app.audit_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -2737,13 +3012,12 @@ begin
   new.updated_by := new.created_by;
   new.version := 1;
   new.deleted_at := null;
-  if current_setting('app.duplicates', true) = 'skip' and (
-    exists (select from public.audit t where t.tenant_id = new.tenant_id and t.id = new.id)
-  ) then
+  if current_setting('app.duplicates', true) = 'skip' and app.audit_taken(new, tg_op) then
     return null;
   end if;
   return new;
 end $$;
+revoke all on function app.audit_stamp() from public;
 
 create function app.audit_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -2758,12 +3032,13 @@ begin
   if current_setting('app.putting', true) is distinct from 'on' then
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.actor as actor, n.action as action, n.target as target, n.record_id as record_id, n.before as before, n.after as after, n.backend as backend, n.epoch as epoch, n.operation_id as operation_id) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.actor as actor, n.action as action, n.target as target, n.record_id as record_id, n.before as before, n.after as after, n.backend as backend, n.epoch as epoch, n.operation_id as operation_id) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.audit_created() from public;
 
 create trigger a_begin before insert on public.audit
   for each statement
@@ -2800,7 +3075,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'audit', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'audit', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

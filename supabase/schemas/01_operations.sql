@@ -57,6 +57,7 @@ begin
           set_config('app.tenant', coalesce(caller.tenant_id, ''), true),
           set_config('app.user', coalesce(caller.user_id, ''), true),
           set_config('app.duplicates', coalesce(headers ->> 'x-interlock-duplicates', ''), true),
+          set_config('app.rejected', '', true),
           set_config('app.epoch', coalesce(substring(headers ->> 'x-interlock-epoch' from '^\d{1,15}$'), '0'), true);
   if named is not null and caller.tenant_id is not null and not putting then
     operation := coalesce(substring(named from '^(.*)/[^/]*$'), named);
@@ -69,11 +70,22 @@ begin
 end $$;
 revoke all on function app.begin_operation() from public;
 
--- The images of the rows that a statement wrote, kept with its operation.
+-- A row that was left out because another has its id or unique value: [id, [code, field, who has it]].
+create function app.keep_rejection(id text, field text, holder text) returns void
+language sql volatile security definer set search_path = '' as $$
+  select set_config('app.rejected', concat_ws(',', nullif(current_setting('app.rejected', true), ''),
+    json_build_array(id, json_build_array('duplicate', field, holder))::text), true)
+$$;
+revoke all on function app.keep_rejection(text, text, text) from public;
+
+-- The images of the rows that a statement wrote, and the rows that it left out, kept with its operation.
 create function app.keep_images(images json) returns void language sql volatile security definer set search_path = '' as $$
-  update app.operations o set rows = case when o.rows::text = '[]' then images else (o.rows::jsonb || images::jsonb)::json end
+  update app.operations o
+    set rows = case when o.rows::text = '[]' then images else (o.rows::jsonb || images::jsonb)::json end,
+      rejected = case when current_setting('app.rejected', true) <> ''
+        then (o.rejected::jsonb || ('[' || current_setting('app.rejected') || ']')::jsonb)::json else o.rejected end
     where o.tenant_id = current_setting('app.tenant') and o.operation_id = current_setting('app.operation')
-      and o.step = current_setting('app.step')
+      and o.step = current_setting('app.step') and images is not null
 $$;
 
 -- The row triggers read who writes from settings; what they wrote is held to the token once more, for all rows at once.
@@ -84,11 +96,13 @@ end $$;
 revoke all on function app.keep_images(json), app.refuse_forged() from public;
 
 -- What became of the items that no row came back for: decided by the client, kept so that a repeated request answers the same.
-create function public.interlock_reject(operation_id text, step text, fingerprint text, rejected jsonb) returns void
+-- Answers what is kept: of several who decide at once, the first.
+create function public.interlock_reject(operation_id text, step text, fingerprint text, rejected jsonb) returns json
 language plpgsql volatile security definer set search_path = '' as $$
 #variable_conflict use_variable
 declare
   caller record;
+  kept json;
 begin
   select * into caller from app.caller();
   if caller.tenant_id is null then
@@ -96,11 +110,29 @@ begin
   end if;
   insert into app.operations as o (tenant_id, operation_id, step, fingerprint, user_id, rejected)
     values (caller.tenant_id, operation_id, step, fingerprint, caller.user_id, rejected::json)
-    on conflict on constraint operations_pkey do update set rejected = excluded.rejected
-      where o.fingerprint = excluded.fingerprint and o.user_id is not distinct from excluded.user_id;
+    on conflict on constraint operations_pkey do update
+      set rejected = case when o.rejected::text = '[]' then excluded.rejected else o.rejected end
+      where o.fingerprint = excluded.fingerprint and o.user_id is not distinct from excluded.user_id
+    returning o.rejected into kept;
   if not found then
     raise sqlstate 'PT422' using message = 'operation_reused', detail = 'the operation id was used for another request';
   end if;
+  return kept;
 end $$;
 revoke all on function public.interlock_reject(text, text, text, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.interlock_reject(text, text, text, jsonb) to authenticated;
+
+-- Forget operations older than `keep`, `most` of them; answers how many. A write sent again after that is a new one.
+create function app.prune_operations(keep interval default '30 days', most integer default 10000) returns bigint
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  pruned bigint;
+begin
+  delete from app.operations o using (
+    select p.tenant_id, p.operation_id, p.step from app.operations p where p.at < now() - keep order by p.at limit most
+  ) old where (o.tenant_id, o.operation_id, o.step) = (old.tenant_id, old.operation_id, old.step);
+  get diagnostics pruned = row_count;
+  return pruned;
+end $$;
+revoke all on function app.prune_operations(interval, integer) from public;
+grant execute on function app.prune_operations(interval, integer) to service_role;

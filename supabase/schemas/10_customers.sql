@@ -57,6 +57,30 @@ create policy customers_update on public.customers for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.customers_taken(r public.customers, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.customers t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+  if holder is null then
+    field := 'email';
+    select t.id into holder from public.customers t
+      where t.tenant_id = r.tenant_id and t.deleted_at is null and t.id <> r.id
+        and lower(t.email collate pg_catalog."und-x-icu") = lower(r.email collate pg_catalog."und-x-icu");
+  end if;
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.customers_taken(public.customers, text) from public;
+grant execute on function app.customers_taken(public.customers, text) to authenticated, service_role;
+
 create function app.customers_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -80,10 +104,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.customers t where t.tenant_id = new.tenant_id and t.id = new.id)
-      or exists (select from public.customers t where t.tenant_id = new.tenant_id and t.deleted_at is null and lower(t.email collate pg_catalog."und-x-icu") = lower(new.email collate pg_catalog."und-x-icu"))
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.customers_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -113,11 +134,17 @@ begin
       return old;
     end if;
   end if;
+  if new.deleted_at is null then
+    if current_setting('app.duplicates', true) = 'skip' and app.customers_taken(new, tg_op) then
+      return null;
+    end if;
+  end if;
   new.updated_at := now();
   new.updated_by := nullif(current_setting('app.user', true), '');
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.customers_stamp() from public;
 
 create function app.customers_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -136,7 +163,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'customers', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.company_name as "companyName", n.contact_name as "contactName", n.email as "email", n.phone as "phone", n.address as "address", n.city as "city", n.country as "country", n.industry as "industry", n.size as "size", n.status as "status", n.notes as "notes", n.assigned_to as "assignedTo", app.lat_lon(n.location) as "location", n.tags as "tags") x),
+        (select row_to_json(x)::text from (select n.address as "address", n.assigned_to as "assignedTo", n.city as "city", n.company_name as "companyName", n.contact_name as "contactName", n.country as "country", app.rfc3339(n.deleted_at) as "deletedAt", n.email as "email", n.id as "id", n.industry as "industry", app.lat_lon(n.location) as "location", n.notes as "notes", n.phone as "phone", n.size as "size", n.status as "status", n.tags as "tags", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -144,12 +171,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.customers_created() from public;
 
 create function app.customers_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -174,41 +202,41 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'customers', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end,
+      case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(o.assigned_to)::text, 'null') end,
+      case when n.city is distinct from o.city then '"city":' || coalesce(to_json(o.city)::text, 'null') end,
       case when n.company_name is distinct from o.company_name then '"companyName":' || coalesce(to_json(o.company_name)::text, 'null') end,
       case when n.contact_name is distinct from o.contact_name then '"contactName":' || coalesce(to_json(o.contact_name)::text, 'null') end,
-      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(o.email)::text, 'null') end,
-      case when n.phone is distinct from o.phone then '"phone":' || coalesce(to_json(o.phone)::text, 'null') end,
-      case when n.address is distinct from o.address then '"address":' || coalesce(to_json(o.address)::text, 'null') end,
-      case when n.city is distinct from o.city then '"city":' || coalesce(to_json(o.city)::text, 'null') end,
       case when n.country is distinct from o.country then '"country":' || coalesce(to_json(o.country)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(o.email)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
       case when n.industry is distinct from o.industry then '"industry":' || coalesce(to_json(o.industry)::text, 'null') end,
+      case when n.location::text is distinct from o.location::text then '"location":' || coalesce(to_json(app.lat_lon(o.location))::text, 'null') end,
+      case when n.notes is distinct from o.notes then '"notes":' || coalesce(to_json(o.notes)::text, 'null') end,
+      case when n.phone is distinct from o.phone then '"phone":' || coalesce(to_json(o.phone)::text, 'null') end,
       case when n.size is distinct from o.size then '"size":' || coalesce(to_json(o.size)::text, 'null') end,
       case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end,
-      case when n.notes is distinct from o.notes then '"notes":' || coalesce(to_json(o.notes)::text, 'null') end,
-      case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(o.assigned_to)::text, 'null') end,
-      case when n.location::text is distinct from o.location::text then '"location":' || coalesce(to_json(app.lat_lon(o.location))::text, 'null') end,
-      case when n.tags is distinct from o.tags then '"tags":' || coalesce(to_json(o.tags)::text, 'null') end) || '}',
+      case when n.tags is distinct from o.tags then '"tags":' || coalesce(to_json(o.tags)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end,
+      case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(n.assigned_to)::text, 'null') end,
+      case when n.city is distinct from o.city then '"city":' || coalesce(to_json(n.city)::text, 'null') end,
       case when n.company_name is distinct from o.company_name then '"companyName":' || coalesce(to_json(n.company_name)::text, 'null') end,
       case when n.contact_name is distinct from o.contact_name then '"contactName":' || coalesce(to_json(n.contact_name)::text, 'null') end,
-      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(n.email)::text, 'null') end,
-      case when n.phone is distinct from o.phone then '"phone":' || coalesce(to_json(n.phone)::text, 'null') end,
-      case when n.address is distinct from o.address then '"address":' || coalesce(to_json(n.address)::text, 'null') end,
-      case when n.city is distinct from o.city then '"city":' || coalesce(to_json(n.city)::text, 'null') end,
       case when n.country is distinct from o.country then '"country":' || coalesce(to_json(n.country)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(n.email)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
       case when n.industry is distinct from o.industry then '"industry":' || coalesce(to_json(n.industry)::text, 'null') end,
+      case when n.location::text is distinct from o.location::text then '"location":' || coalesce(to_json(app.lat_lon(n.location))::text, 'null') end,
+      case when n.notes is distinct from o.notes then '"notes":' || coalesce(to_json(n.notes)::text, 'null') end,
+      case when n.phone is distinct from o.phone then '"phone":' || coalesce(to_json(n.phone)::text, 'null') end,
       case when n.size is distinct from o.size then '"size":' || coalesce(to_json(n.size)::text, 'null') end,
       case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
-      case when n.notes is distinct from o.notes then '"notes":' || coalesce(to_json(n.notes)::text, 'null') end,
-      case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(n.assigned_to)::text, 'null') end,
-      case when n.location::text is distinct from o.location::text then '"location":' || coalesce(to_json(app.lat_lon(n.location))::text, 'null') end,
-      case when n.tags is distinct from o.tags then '"tags":' || coalesce(to_json(n.tags)::text, 'null') end) || '}',
+      case when n.tags is distinct from o.tags then '"tags":' || coalesce(to_json(n.tags)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -216,12 +244,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.company_name as company_name, n.contact_name as contact_name, n.email as email, n.phone as phone, n.address as address, n.city as city, n.country as country, n.industry as industry, n.size as size, n.status as status, n.notes as notes, n.assigned_to as assigned_to, app.lat_lon(n.location) as location, n.tags as tags) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.customers_updated() from public;
 create function app.customers_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -229,6 +258,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'customers' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.customers_removed() from public;
 
 create trigger a_begin before insert or update on public.customers
   for each statement execute function app.begin_operation();
@@ -282,7 +312,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'customers', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'customers', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

@@ -45,6 +45,30 @@ create policy stages_update on public.stages for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'manager', 'system'));
 
+create function app.stages_taken(r public.stages, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.stages t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+  if holder is null then
+    field := 'label';
+    select t.id into holder from public.stages t
+      where t.tenant_id = r.tenant_id and t.deleted_at is null and t.id <> r.id
+        and lower(t.label collate pg_catalog."und-x-icu") = lower(r.label collate pg_catalog."und-x-icu");
+  end if;
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.stages_taken(public.stages, text) from public;
+grant execute on function app.stages_taken(public.stages, text) to authenticated, service_role;
+
 create function app.stages_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -68,10 +92,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.stages t where t.tenant_id = new.tenant_id and t.id = new.id)
-      or exists (select from public.stages t where t.tenant_id = new.tenant_id and t.deleted_at is null and lower(t.label collate pg_catalog."und-x-icu") = lower(new.label collate pg_catalog."und-x-icu"))
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.stages_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -101,11 +122,17 @@ begin
       return old;
     end if;
   end if;
+  if new.deleted_at is null then
+    if current_setting('app.duplicates', true) = 'skip' and app.stages_taken(new, tg_op) then
+      return null;
+    end if;
+  end if;
   new.updated_at := now();
   new.updated_by := nullif(current_setting('app.user', true), '');
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.stages_stamp() from public;
 
 create function app.stages_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -124,7 +151,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'stages', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.label as "label", n.position as "position", n.probability as "probability", n.type as "type") x),
+        (select row_to_json(x)::text from (select app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.label as "label", n.position as "position", n.probability as "probability", n.type as "type", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -132,12 +159,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.stages_created() from public;
 
 create function app.stages_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -162,21 +190,21 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'stages', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
       case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
       case when n.label is distinct from o.label then '"label":' || coalesce(to_json(o.label)::text, 'null') end,
       case when n.position is distinct from o.position then '"position":' || coalesce(to_json(o.position)::text, 'null') end,
       case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(o.probability)::text, 'null') end,
-      case when n.type is distinct from o.type then '"type":' || coalesce(to_json(o.type)::text, 'null') end) || '}',
+      case when n.type is distinct from o.type then '"type":' || coalesce(to_json(o.type)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
       case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
       case when n.label is distinct from o.label then '"label":' || coalesce(to_json(n.label)::text, 'null') end,
       case when n.position is distinct from o.position then '"position":' || coalesce(to_json(n.position)::text, 'null') end,
       case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(n.probability)::text, 'null') end,
-      case when n.type is distinct from o.type then '"type":' || coalesce(to_json(n.type)::text, 'null') end) || '}',
+      case when n.type is distinct from o.type then '"type":' || coalesce(to_json(n.type)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -184,12 +212,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.label as label, n.position as position, n.probability as probability, n.type as type) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.stages_updated() from public;
 create function app.stages_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -197,6 +226,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'stages' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.stages_removed() from public;
 
 create trigger a_begin before insert or update on public.stages
   for each statement execute function app.begin_operation();
@@ -235,7 +265,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'stages', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'stages', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

@@ -52,6 +52,25 @@ create policy deals_update on public.deals for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.deals_taken(r public.deals, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.deals t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.deals_taken(public.deals, text) from public;
+grant execute on function app.deals_taken(public.deals, text) to authenticated, service_role;
+
 create function app.deals_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -76,9 +95,7 @@ begin
     new.version := 1;
     new.deleted_at := null;
     new.amount := trim_scale(new.amount);
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.deals t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.deals_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -114,6 +131,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.deals_stamp() from public;
 
 create function app.deals_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -132,7 +150,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'deals', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.title as "title", n.customer_id as "customerId", n.stage_id as "stageId", n.amount::text as "amount", n.currency as "currency", n.probability as "probability", n.expected_close as "expectedClose", n.assigned_to as "assignedTo", n.lost_reason as "lostReason") x),
+        (select row_to_json(x)::text from (select n.amount::text as "amount", n.assigned_to as "assignedTo", n.currency as "currency", n.customer_id as "customerId", app.rfc3339(n.deleted_at) as "deletedAt", n.expected_close as "expectedClose", n.id as "id", n.lost_reason as "lostReason", n.probability as "probability", n.stage_id as "stageId", n.title as "title", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -140,12 +158,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.deals_created() from public;
 
 create function app.deals_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -170,31 +189,31 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'deals', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
-      case when n.stage_id is distinct from o.stage_id then '"stageId":' || coalesce(to_json(o.stage_id)::text, 'null') end,
       case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(o.amount::text)::text, 'null') end,
-      case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end,
-      case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(o.probability)::text, 'null') end,
-      case when n.expected_close is distinct from o.expected_close then '"expectedClose":' || coalesce(to_json(o.expected_close)::text, 'null') end,
       case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(o.assigned_to)::text, 'null') end,
-      case when n.lost_reason is distinct from o.lost_reason then '"lostReason":' || coalesce(to_json(o.lost_reason)::text, 'null') end) || '}',
+      case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.expected_close is distinct from o.expected_close then '"expectedClose":' || coalesce(to_json(o.expected_close)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.lost_reason is distinct from o.lost_reason then '"lostReason":' || coalesce(to_json(o.lost_reason)::text, 'null') end,
+      case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(o.probability)::text, 'null') end,
+      case when n.stage_id is distinct from o.stage_id then '"stageId":' || coalesce(to_json(o.stage_id)::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
-      case when n.stage_id is distinct from o.stage_id then '"stageId":' || coalesce(to_json(n.stage_id)::text, 'null') end,
       case when n.amount is distinct from o.amount then '"amount":' || coalesce(to_json(n.amount::text)::text, 'null') end,
-      case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end,
-      case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(n.probability)::text, 'null') end,
-      case when n.expected_close is distinct from o.expected_close then '"expectedClose":' || coalesce(to_json(n.expected_close)::text, 'null') end,
       case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(n.assigned_to)::text, 'null') end,
-      case when n.lost_reason is distinct from o.lost_reason then '"lostReason":' || coalesce(to_json(n.lost_reason)::text, 'null') end) || '}',
+      case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.expected_close is distinct from o.expected_close then '"expectedClose":' || coalesce(to_json(n.expected_close)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.lost_reason is distinct from o.lost_reason then '"lostReason":' || coalesce(to_json(n.lost_reason)::text, 'null') end,
+      case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(n.probability)::text, 'null') end,
+      case when n.stage_id is distinct from o.stage_id then '"stageId":' || coalesce(to_json(n.stage_id)::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -202,12 +221,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.title as title, n.customer_id as customer_id, n.stage_id as stage_id, n.amount as amount, n.currency as currency, n.probability as probability, n.expected_close as expected_close, n.assigned_to as assigned_to, n.lost_reason as lost_reason) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.deals_updated() from public;
 create function app.deals_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -215,6 +235,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'deals' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.deals_removed() from public;
 
 create trigger a_begin before insert or update on public.deals
   for each statement execute function app.begin_operation();
@@ -253,7 +274,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'deals', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'deals', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

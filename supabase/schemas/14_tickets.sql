@@ -52,6 +52,25 @@ create policy tickets_update on public.tickets for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.tickets_taken(r public.tickets, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.tickets t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.tickets_taken(public.tickets, text) from public;
+grant execute on function app.tickets_taken(public.tickets, text) to authenticated, service_role;
+
 create function app.tickets_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -75,9 +94,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.tickets t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.tickets_taken(new, tg_op) then
       return null;
     end if;
     new.number := app.next_number('tickets', new.tenant_id);
@@ -114,6 +131,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.tickets_stamp() from public;
 
 create function app.tickets_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -133,7 +151,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'tickets', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.number as "number", n.subject as "subject", n.description as "description", n.customer_id as "customerId", n.status as "status", n.priority as "priority", n.category as "category", n.assigned_to as "assignedTo", app.rfc3339(n.due_at) as "dueAt", app.rfc3339(n.resolved_at) as "resolvedAt") x),
+        (select row_to_json(x)::text from (select n.assigned_to as "assignedTo", n.category as "category", n.customer_id as "customerId", app.rfc3339(n.deleted_at) as "deletedAt", n.description as "description", app.rfc3339(n.due_at) as "dueAt", n.id as "id", n.number as "number", n.priority as "priority", app.rfc3339(n.resolved_at) as "resolvedAt", n.status as "status", n.subject as "subject", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -141,12 +159,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.tickets_created() from public;
 
 create function app.tickets_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -171,33 +190,33 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'tickets', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(o.number)::text, 'null') end,
-      case when n.subject is distinct from o.subject then '"subject":' || coalesce(to_json(o.subject)::text, 'null') end,
-      case when n.description is distinct from o.description then '"description":' || coalesce(to_json(o.description)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
-      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end,
-      case when n.priority is distinct from o.priority then '"priority":' || coalesce(to_json(o.priority)::text, 'null') end,
-      case when n.category is distinct from o.category then '"category":' || coalesce(to_json(o.category)::text, 'null') end,
       case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(o.assigned_to)::text, 'null') end,
+      case when n.category is distinct from o.category then '"category":' || coalesce(to_json(o.category)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.description is distinct from o.description then '"description":' || coalesce(to_json(o.description)::text, 'null') end,
       case when n.due_at is distinct from o.due_at then '"dueAt":' || coalesce(to_json(app.rfc3339(o.due_at))::text, 'null') end,
-      case when n.resolved_at is distinct from o.resolved_at then '"resolvedAt":' || coalesce(to_json(app.rfc3339(o.resolved_at))::text, 'null') end) || '}',
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(o.number)::text, 'null') end,
+      case when n.priority is distinct from o.priority then '"priority":' || coalesce(to_json(o.priority)::text, 'null') end,
+      case when n.resolved_at is distinct from o.resolved_at then '"resolvedAt":' || coalesce(to_json(app.rfc3339(o.resolved_at))::text, 'null') end,
+      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end,
+      case when n.subject is distinct from o.subject then '"subject":' || coalesce(to_json(o.subject)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(n.number)::text, 'null') end,
-      case when n.subject is distinct from o.subject then '"subject":' || coalesce(to_json(n.subject)::text, 'null') end,
-      case when n.description is distinct from o.description then '"description":' || coalesce(to_json(n.description)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
-      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
-      case when n.priority is distinct from o.priority then '"priority":' || coalesce(to_json(n.priority)::text, 'null') end,
-      case when n.category is distinct from o.category then '"category":' || coalesce(to_json(n.category)::text, 'null') end,
       case when n.assigned_to is distinct from o.assigned_to then '"assignedTo":' || coalesce(to_json(n.assigned_to)::text, 'null') end,
+      case when n.category is distinct from o.category then '"category":' || coalesce(to_json(n.category)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.description is distinct from o.description then '"description":' || coalesce(to_json(n.description)::text, 'null') end,
       case when n.due_at is distinct from o.due_at then '"dueAt":' || coalesce(to_json(app.rfc3339(n.due_at))::text, 'null') end,
-      case when n.resolved_at is distinct from o.resolved_at then '"resolvedAt":' || coalesce(to_json(app.rfc3339(n.resolved_at))::text, 'null') end) || '}',
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(n.number)::text, 'null') end,
+      case when n.priority is distinct from o.priority then '"priority":' || coalesce(to_json(n.priority)::text, 'null') end,
+      case when n.resolved_at is distinct from o.resolved_at then '"resolvedAt":' || coalesce(to_json(app.rfc3339(n.resolved_at))::text, 'null') end,
+      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
+      case when n.subject is distinct from o.subject then '"subject":' || coalesce(to_json(n.subject)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -205,12 +224,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.subject as subject, n.description as description, n.customer_id as customer_id, n.status as status, n.priority as priority, n.category as category, n.assigned_to as assigned_to, n.due_at as due_at, n.resolved_at as resolved_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.tickets_updated() from public;
 create function app.tickets_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -218,6 +238,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'tickets' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.tickets_removed() from public;
 
 create trigger a_begin before insert or update on public.tickets
   for each statement execute function app.begin_operation();
@@ -256,7 +277,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'tickets', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'tickets', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

@@ -44,6 +44,25 @@ create policy comments_update on public.comments for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.comments_taken(r public.comments, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.comments t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.comments_taken(public.comments, text) from public;
+grant execute on function app.comments_taken(public.comments, text) to authenticated, service_role;
+
 create function app.comments_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -67,9 +86,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.comments t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.comments_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -104,6 +121,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.comments_stamp() from public;
 
 create function app.comments_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -122,7 +140,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'comments', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.ticket_id as "ticketId", n.body as "body", n.internal as "internal") x),
+        (select row_to_json(x)::text from (select n.body as "body", app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.internal as "internal", n.ticket_id as "ticketId", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -130,12 +148,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.comments_created() from public;
 
 create function app.comments_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -160,19 +179,19 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'comments', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.ticket_id is distinct from o.ticket_id then '"ticketId":' || coalesce(to_json(o.ticket_id)::text, 'null') end,
       case when n.body is distinct from o.body then '"body":' || coalesce(to_json(o.body)::text, 'null') end,
-      case when n.internal is distinct from o.internal then '"internal":' || coalesce(to_json(o.internal)::text, 'null') end) || '}',
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.internal is distinct from o.internal then '"internal":' || coalesce(to_json(o.internal)::text, 'null') end,
+      case when n.ticket_id is distinct from o.ticket_id then '"ticketId":' || coalesce(to_json(o.ticket_id)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.ticket_id is distinct from o.ticket_id then '"ticketId":' || coalesce(to_json(n.ticket_id)::text, 'null') end,
       case when n.body is distinct from o.body then '"body":' || coalesce(to_json(n.body)::text, 'null') end,
-      case when n.internal is distinct from o.internal then '"internal":' || coalesce(to_json(n.internal)::text, 'null') end) || '}',
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.internal is distinct from o.internal then '"internal":' || coalesce(to_json(n.internal)::text, 'null') end,
+      case when n.ticket_id is distinct from o.ticket_id then '"ticketId":' || coalesce(to_json(n.ticket_id)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -180,12 +199,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.ticket_id as ticket_id, n.body as body, n.internal as internal) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.comments_updated() from public;
 create function app.comments_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -193,6 +213,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'comments' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.comments_removed() from public;
 
 create trigger a_begin before insert or update on public.comments
   for each statement execute function app.begin_operation();
@@ -231,7 +252,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'comments', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'comments', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

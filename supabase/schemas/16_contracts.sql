@@ -51,6 +51,25 @@ create policy contracts_update on public.contracts for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.contracts_taken(r public.contracts, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.contracts t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.contracts_taken(public.contracts, text) from public;
+grant execute on function app.contracts_taken(public.contracts, text) to authenticated, service_role;
+
 create function app.contracts_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -75,9 +94,7 @@ begin
     new.version := 1;
     new.deleted_at := null;
     new.value := trim_scale(new.value);
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.contracts t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.contracts_taken(new, tg_op) then
       return null;
     end if;
     new.number := app.next_number('contracts', new.tenant_id);
@@ -115,6 +132,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.contracts_stamp() from public;
 
 create function app.contracts_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -134,7 +152,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'contracts', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.number as "number", n.customer_id as "customerId", n.title as "title", n.status as "status", n.value::text as "value", n.currency as "currency", n.start_date as "startDate", n.end_date as "endDate", n.renewal as "renewal", app.rfc3339(n.signed_at) as "signedAt") x),
+        (select row_to_json(x)::text from (select n.currency as "currency", n.customer_id as "customerId", app.rfc3339(n.deleted_at) as "deletedAt", n.end_date as "endDate", n.id as "id", n.number as "number", n.renewal as "renewal", app.rfc3339(n.signed_at) as "signedAt", n.start_date as "startDate", n.status as "status", n.title as "title", n.value::text as "value", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -142,12 +160,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.contracts_created() from public;
 
 create function app.contracts_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -172,33 +191,33 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'contracts', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(o.number)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
-      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end,
-      case when n.value is distinct from o.value then '"value":' || coalesce(to_json(o.value::text)::text, 'null') end,
       case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(o.currency)::text, 'null') end,
-      case when n.start_date is distinct from o.start_date then '"startDate":' || coalesce(to_json(o.start_date)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(o.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
       case when n.end_date is distinct from o.end_date then '"endDate":' || coalesce(to_json(o.end_date)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(o.number)::text, 'null') end,
       case when n.renewal is distinct from o.renewal then '"renewal":' || coalesce(to_json(o.renewal)::text, 'null') end,
-      case when n.signed_at is distinct from o.signed_at then '"signedAt":' || coalesce(to_json(app.rfc3339(o.signed_at))::text, 'null') end) || '}',
+      case when n.signed_at is distinct from o.signed_at then '"signedAt":' || coalesce(to_json(app.rfc3339(o.signed_at))::text, 'null') end,
+      case when n.start_date is distinct from o.start_date then '"startDate":' || coalesce(to_json(o.start_date)::text, 'null') end,
+      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(o.status)::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
+      case when n.value is distinct from o.value then '"value":' || coalesce(to_json(o.value::text)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(n.number)::text, 'null') end,
-      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
-      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
-      case when n.value is distinct from o.value then '"value":' || coalesce(to_json(n.value::text)::text, 'null') end,
       case when n.currency is distinct from o.currency then '"currency":' || coalesce(to_json(n.currency)::text, 'null') end,
-      case when n.start_date is distinct from o.start_date then '"startDate":' || coalesce(to_json(n.start_date)::text, 'null') end,
+      case when n.customer_id is distinct from o.customer_id then '"customerId":' || coalesce(to_json(n.customer_id)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
       case when n.end_date is distinct from o.end_date then '"endDate":' || coalesce(to_json(n.end_date)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.number is distinct from o.number then '"number":' || coalesce(to_json(n.number)::text, 'null') end,
       case when n.renewal is distinct from o.renewal then '"renewal":' || coalesce(to_json(n.renewal)::text, 'null') end,
-      case when n.signed_at is distinct from o.signed_at then '"signedAt":' || coalesce(to_json(app.rfc3339(n.signed_at))::text, 'null') end) || '}',
+      case when n.signed_at is distinct from o.signed_at then '"signedAt":' || coalesce(to_json(app.rfc3339(n.signed_at))::text, 'null') end,
+      case when n.start_date is distinct from o.start_date then '"startDate":' || coalesce(to_json(n.start_date)::text, 'null') end,
+      case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
+      case when n.value is distinct from o.value then '"value":' || coalesce(to_json(n.value::text)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -206,12 +225,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.number as number, n.customer_id as customer_id, n.title as title, n.status as status, n.value as value, n.currency as currency, n.start_date as start_date, n.end_date as end_date, n.renewal as renewal, n.signed_at as signed_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.contracts_updated() from public;
 create function app.contracts_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -219,6 +239,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'contracts' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.contracts_removed() from public;
 
 create trigger a_begin before insert or update on public.contracts
   for each statement execute function app.begin_operation();
@@ -257,7 +278,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'contracts', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'contracts', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

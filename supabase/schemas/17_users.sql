@@ -46,6 +46,30 @@ create policy users_update on public.users for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'system'));
 
+create function app.users_taken(r public.users, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.users t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+  if holder is null then
+    field := 'email';
+    select t.id into holder from public.users t
+      where t.tenant_id = r.tenant_id and t.deleted_at is null and t.id <> r.id
+        and lower(t.email collate pg_catalog."und-x-icu") = lower(r.email collate pg_catalog."und-x-icu");
+  end if;
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.users_taken(public.users, text) from public;
+grant execute on function app.users_taken(public.users, text) to authenticated, service_role;
+
 create function app.users_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -69,10 +93,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.users t where t.tenant_id = new.tenant_id and t.id = new.id)
-      or exists (select from public.users t where t.tenant_id = new.tenant_id and t.deleted_at is null and lower(t.email collate pg_catalog."und-x-icu") = lower(new.email collate pg_catalog."und-x-icu"))
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.users_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -102,11 +123,17 @@ begin
       return old;
     end if;
   end if;
+  if new.deleted_at is null then
+    if current_setting('app.duplicates', true) = 'skip' and app.users_taken(new, tg_op) then
+      return null;
+    end if;
+  end if;
   new.updated_at := now();
   new.updated_by := nullif(current_setting('app.user', true), '');
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.users_stamp() from public;
 
 create function app.users_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -125,7 +152,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'users', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.email as "email", n.display_name as "displayName", n.role as "role", n.active as "active", app.rfc3339(n.last_seen_at) as "lastSeenAt") x),
+        (select row_to_json(x)::text from (select n.active as "active", app.rfc3339(n.deleted_at) as "deletedAt", n.display_name as "displayName", n.email as "email", n.id as "id", app.rfc3339(n.last_seen_at) as "lastSeenAt", n.role as "role", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -133,12 +160,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.users_created() from public;
 
 create function app.users_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -163,23 +191,23 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'users', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(o.email)::text, 'null') end,
-      case when n.display_name is distinct from o.display_name then '"displayName":' || coalesce(to_json(o.display_name)::text, 'null') end,
-      case when n.role is distinct from o.role then '"role":' || coalesce(to_json(o.role)::text, 'null') end,
       case when n.active is distinct from o.active then '"active":' || coalesce(to_json(o.active)::text, 'null') end,
-      case when n.last_seen_at is distinct from o.last_seen_at then '"lastSeenAt":' || coalesce(to_json(app.rfc3339(o.last_seen_at))::text, 'null') end) || '}',
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.display_name is distinct from o.display_name then '"displayName":' || coalesce(to_json(o.display_name)::text, 'null') end,
+      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(o.email)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.last_seen_at is distinct from o.last_seen_at then '"lastSeenAt":' || coalesce(to_json(app.rfc3339(o.last_seen_at))::text, 'null') end,
+      case when n.role is distinct from o.role then '"role":' || coalesce(to_json(o.role)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(n.email)::text, 'null') end,
-      case when n.display_name is distinct from o.display_name then '"displayName":' || coalesce(to_json(n.display_name)::text, 'null') end,
-      case when n.role is distinct from o.role then '"role":' || coalesce(to_json(n.role)::text, 'null') end,
       case when n.active is distinct from o.active then '"active":' || coalesce(to_json(n.active)::text, 'null') end,
-      case when n.last_seen_at is distinct from o.last_seen_at then '"lastSeenAt":' || coalesce(to_json(app.rfc3339(n.last_seen_at))::text, 'null') end) || '}',
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.display_name is distinct from o.display_name then '"displayName":' || coalesce(to_json(n.display_name)::text, 'null') end,
+      case when n.email is distinct from o.email then '"email":' || coalesce(to_json(n.email)::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.last_seen_at is distinct from o.last_seen_at then '"lastSeenAt":' || coalesce(to_json(app.rfc3339(n.last_seen_at))::text, 'null') end,
+      case when n.role is distinct from o.role then '"role":' || coalesce(to_json(n.role)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -187,12 +215,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.email as email, n.display_name as display_name, n.role as role, n.active as active, n.last_seen_at as last_seen_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.users_updated() from public;
 create function app.users_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -200,6 +229,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'users' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.users_removed() from public;
 
 create trigger a_begin before insert or update on public.users
   for each statement execute function app.begin_operation();
@@ -238,7 +268,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'users', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'users', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

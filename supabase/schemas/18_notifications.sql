@@ -47,6 +47,25 @@ create policy notifications_update on public.notifications for update to authent
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system', 'viewer'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system', 'viewer'));
 
+create function app.notifications_taken(r public.notifications, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.notifications t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.notifications_taken(public.notifications, text) from public;
+grant execute on function app.notifications_taken(public.notifications, text) to authenticated, service_role;
+
 create function app.notifications_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -70,9 +89,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.notifications t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.notifications_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -107,6 +124,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.notifications_stamp() from public;
 
 create function app.notifications_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -125,7 +143,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'notifications', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.user_id as "userId", n.kind as "kind", n.title as "title", n.body as "body", n.link as "link", app.rfc3339(n.read_at) as "readAt") x),
+        (select row_to_json(x)::text from (select n.body as "body", app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.kind as "kind", n.link as "link", app.rfc3339(n.read_at) as "readAt", n.title as "title", n.user_id as "userId", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -133,12 +151,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.notifications_created() from public;
 
 create function app.notifications_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -163,25 +182,25 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'notifications', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.user_id is distinct from o.user_id then '"userId":' || coalesce(to_json(o.user_id)::text, 'null') end,
-      case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
       case when n.body is distinct from o.body then '"body":' || coalesce(to_json(o.body)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(o.kind)::text, 'null') end,
       case when n.link is distinct from o.link then '"link":' || coalesce(to_json(o.link)::text, 'null') end,
-      case when n.read_at is distinct from o.read_at then '"readAt":' || coalesce(to_json(app.rfc3339(o.read_at))::text, 'null') end) || '}',
+      case when n.read_at is distinct from o.read_at then '"readAt":' || coalesce(to_json(app.rfc3339(o.read_at))::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(o.title)::text, 'null') end,
+      case when n.user_id is distinct from o.user_id then '"userId":' || coalesce(to_json(o.user_id)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.user_id is distinct from o.user_id then '"userId":' || coalesce(to_json(n.user_id)::text, 'null') end,
-      case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end,
-      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
       case when n.body is distinct from o.body then '"body":' || coalesce(to_json(n.body)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.kind is distinct from o.kind then '"kind":' || coalesce(to_json(n.kind)::text, 'null') end,
       case when n.link is distinct from o.link then '"link":' || coalesce(to_json(n.link)::text, 'null') end,
-      case when n.read_at is distinct from o.read_at then '"readAt":' || coalesce(to_json(app.rfc3339(n.read_at))::text, 'null') end) || '}',
+      case when n.read_at is distinct from o.read_at then '"readAt":' || coalesce(to_json(app.rfc3339(n.read_at))::text, 'null') end,
+      case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
+      case when n.user_id is distinct from o.user_id then '"userId":' || coalesce(to_json(n.user_id)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -189,12 +208,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.user_id as user_id, n.kind as kind, n.title as title, n.body as body, n.link as link, n.read_at as read_at) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.notifications_updated() from public;
 create function app.notifications_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -202,6 +222,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'notifications' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.notifications_removed() from public;
 
 create trigger a_begin before insert or update on public.notifications
   for each statement execute function app.begin_operation();
@@ -240,7 +261,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'notifications', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'notifications', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

@@ -46,6 +46,25 @@ create policy files_update on public.files for update to authenticated
   using (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'))
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('admin', 'agent', 'manager', 'system'));
 
+create function app.files_taken(r public.files, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.files t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.files_taken(public.files, text) from public;
+grant execute on function app.files_taken(public.files, text) to authenticated, service_role;
+
 create function app.files_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -69,9 +88,7 @@ begin
     new.updated_by := new.created_by;
     new.version := 1;
     new.deleted_at := null;
-    if current_setting('app.duplicates', true) = 'skip' and (
-      exists (select from public.files t where t.tenant_id = new.tenant_id and t.id = new.id)
-    ) then
+    if current_setting('app.duplicates', true) = 'skip' and app.files_taken(new, tg_op) then
       return null;
     end if;
     return new;
@@ -106,6 +123,7 @@ begin
   new.version := old.version + 1;
   return new;
 end $$;
+revoke all on function app.files_stamp() from public;
 
 create function app.files_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -124,7 +142,7 @@ begin
       select n.tenant_id, app.new_id(), now(), now(), n.updated_by, n.updated_by, 1, coalesce(n.updated_by, 'system'),
         'create', 'files', n.id,
         '{}',
-        (select row_to_json(x)::text from (select n.id as "id", n.version as "version", app.rfc3339(n.deleted_at) as "deletedAt", n.name as "name", n.content_type as "contentType", n.size as "size", n.sha256 as "sha256", n.owner_resource as "ownerResource", n.owner_id as "ownerId") x),
+        (select row_to_json(x)::text from (select n.content_type as "contentType", app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.name as "name", n.owner_id as "ownerId", n.owner_resource as "ownerResource", n.sha256 as "sha256", n.size as "size", n.version as "version") x),
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n
       returning tenant_id, id
@@ -132,12 +150,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.files_created() from public;
 
 create function app.files_updated() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -162,25 +181,25 @@ begin
         when o.deleted_at is not null then 'restore'
         else 'update' end, 'files', n.id,
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
-      case when n.name is distinct from o.name then '"name":' || coalesce(to_json(o.name)::text, 'null') end,
       case when n.content_type is distinct from o.content_type then '"contentType":' || coalesce(to_json(o.content_type)::text, 'null') end,
-      case when n.size is distinct from o.size then '"size":' || coalesce(to_json(o.size)::text, 'null') end,
-      case when n.sha256 is distinct from o.sha256 then '"sha256":' || coalesce(to_json(o.sha256)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(o.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(o.id)::text, 'null') end,
+      case when n.name is distinct from o.name then '"name":' || coalesce(to_json(o.name)::text, 'null') end,
+      case when n.owner_id is distinct from o.owner_id then '"ownerId":' || coalesce(to_json(o.owner_id)::text, 'null') end,
       case when n.owner_resource is distinct from o.owner_resource then '"ownerResource":' || coalesce(to_json(o.owner_resource)::text, 'null') end,
-      case when n.owner_id is distinct from o.owner_id then '"ownerId":' || coalesce(to_json(o.owner_id)::text, 'null') end) || '}',
+      case when n.sha256 is distinct from o.sha256 then '"sha256":' || coalesce(to_json(o.sha256)::text, 'null') end,
+      case when n.size is distinct from o.size then '"size":' || coalesce(to_json(o.size)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(o.version)::text, 'null') end) || '}',
         '{' || concat_ws(',',
-      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
-      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end,
-      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
-      case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end,
       case when n.content_type is distinct from o.content_type then '"contentType":' || coalesce(to_json(n.content_type)::text, 'null') end,
-      case when n.size is distinct from o.size then '"size":' || coalesce(to_json(n.size)::text, 'null') end,
-      case when n.sha256 is distinct from o.sha256 then '"sha256":' || coalesce(to_json(n.sha256)::text, 'null') end,
+      case when n.deleted_at is distinct from o.deleted_at then '"deletedAt":' || coalesce(to_json(app.rfc3339(n.deleted_at))::text, 'null') end,
+      case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
+      case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end,
+      case when n.owner_id is distinct from o.owner_id then '"ownerId":' || coalesce(to_json(n.owner_id)::text, 'null') end,
       case when n.owner_resource is distinct from o.owner_resource then '"ownerResource":' || coalesce(to_json(n.owner_resource)::text, 'null') end,
-      case when n.owner_id is distinct from o.owner_id then '"ownerId":' || coalesce(to_json(n.owner_id)::text, 'null') end) || '}',
+      case when n.sha256 is distinct from o.sha256 then '"sha256":' || coalesce(to_json(n.sha256)::text, 'null') end,
+      case when n.size is distinct from o.size then '"size":' || coalesce(to_json(n.size)::text, 'null') end,
+      case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
         'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
@@ -188,12 +207,13 @@ begin
     insert into app.pending_audit (tenant_id, id) select tenant_id, id from written;
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.name as name, n.content_type as content_type, n.size as size, n.sha256 as sha256, n.owner_resource as owner_resource, n.owner_id as owner_id) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.files_updated() from public;
 create function app.files_removed() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
   insert into public.changes (tenant_id, resource, record_id, version, kind)
@@ -201,6 +221,7 @@ begin
   delete from app.sequences s using old_rows o where s.tenant_id = o.tenant_id and s.resource = 'files' and s.id = o.id;
   return null;
 end $$;
+revoke all on function app.files_removed() from public;
 
 create trigger a_begin before insert or update on public.files
   for each statement execute function app.begin_operation();
@@ -239,7 +260,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'files', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'files', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

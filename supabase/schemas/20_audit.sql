@@ -45,6 +45,25 @@ create policy audit_select on public.audit for select to authenticated
 create policy audit_insert on public.audit for insert to authenticated
   with check (tenant_id = (select app.tenant_id()) and (select app.role()) in ('system'));
 
+create function app.audit_taken(r public.audit, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from public.audit t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function app.audit_taken(public.audit, text) from public;
+grant execute on function app.audit_taken(public.audit, text) to authenticated, service_role;
+
 create function app.audit_stamp() returns trigger language plpgsql set search_path = '' as $$
 declare
   trusted constant boolean := current_user not in ('authenticated', 'anon');
@@ -67,13 +86,12 @@ begin
   new.updated_by := new.created_by;
   new.version := 1;
   new.deleted_at := null;
-  if current_setting('app.duplicates', true) = 'skip' and (
-    exists (select from public.audit t where t.tenant_id = new.tenant_id and t.id = new.id)
-  ) then
+  if current_setting('app.duplicates', true) = 'skip' and app.audit_taken(new, tg_op) then
     return null;
   end if;
   return new;
 end $$;
+revoke all on function app.audit_stamp() from public;
 
 create function app.audit_created() returns trigger language plpgsql security definer set search_path = '' as $$
 begin
@@ -88,12 +106,13 @@ begin
   if current_setting('app.putting', true) is distinct from 'on' then
     if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then
       perform app.keep_images((
-        select json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.actor as actor, n.action as action, n.target as target, n.record_id as record_id, n.before as before, n.after as after, n.backend as backend, n.epoch as epoch, n.operation_id as operation_id) x)) from new_rows n
+        select coalesce(json_agg((select row_to_json(x) from (select n.id as id, n.tenant_id as tenant_id, n.created_at as created_at, n.updated_at as updated_at, n.created_by as created_by, n.updated_by as updated_by, n.version as version, n.deleted_at as deleted_at, n.actor as actor, n.action as action, n.target as target, n.record_id as record_id, n.before as before, n.after as after, n.backend as backend, n.epoch as epoch, n.operation_id as operation_id) x)), '[]') from new_rows n
       ));
     end if;
   end if;
   return null;
 end $$;
+revoke all on function app.audit_created() from public;
 
 create trigger a_begin before insert on public.audit
   for each statement
@@ -130,7 +149,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, 'audit', r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, 'audit', r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

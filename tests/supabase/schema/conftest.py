@@ -10,6 +10,9 @@ from pathlib import Path
 import pytest
 from tests.supabase.schema.database import HERE, ROOT, Database
 
+from interlock.backends.supabase.schema import statements
+from interlock.services.policy import able
+from interlock.testing.samples import TEST_ENTITIES
 from interlock.testing.servers import PostgresServer, ServerMissing, postgres_programs
 
 PROJECT = ROOT / "supabase"
@@ -85,3 +88,11 @@ def project() -> Iterator[Project]:
         pytest.skip(str(error))
     with server:
         yield Project(server)
+
+
+@pytest.fixture(scope="session")
+def database(project: Project) -> Database:
+    """A migrated project with the tables of the suite's entities. Each test has a tenant of its own in it."""
+    name = project.migrated()
+    project.psql(name, "postgres", statements(TEST_ENTITIES, roles=able))
+    return project.connect(name)

@@ -12,7 +12,7 @@ import asyncpg
 
 from interlock.contract import Identity
 
-__all__ = ["HERE", "ROOT", "Database", "claims", "operation"]
+__all__ = ["HERE", "ROOT", "Database", "claims", "one", "operation"]
 
 HERE: Final = Path(__file__).parent
 ROOT: Final = HERE.parents[2]
@@ -28,6 +28,12 @@ def operation(id: str, fingerprint: str = "f", *, step: int = 0, **others: str) 
     """The headers of a recorded write."""
     named = {"x-interlock-operation": f"{id}/{step}", "x-interlock-fingerprint": fingerprint}
     return named | {f"x-interlock-{name}": value for name, value in others.items()}
+
+
+async def one(connection: asyncpg.Connection[asyncpg.Record], sql: str, *values: Any) -> asyncpg.Record:
+    """The one row that comes."""
+    (row,) = await connection.fetch(sql, *values)
+    return row
 
 
 class Database:

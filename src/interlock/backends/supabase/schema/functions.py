@@ -108,7 +108,8 @@ begin
       raise sqlstate '42501' using message = 'the image is another tenant''s';
     end if;
     begin
-      insert into app.sequences as s (tenant_id, resource, id, sequence) values (r.tenant_id, {resource}, r.id, $2)
+      insert into app.sequences as s (tenant_id, resource, id, sequence)
+        select r.tenant_id, {resource}, r.id, $2 where $2 > 0
         on conflict on constraint sequences_pkey do update set sequence = excluded.sequence where s.sequence < excluded.sequence;
       taken := 0;
       if found then

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from interlock.backends.supabase.schema.functions import near, places, put, search
 from interlock.backends.supabase.schema.tables import Roles, grants, indexes, permissions, policies, table
-from interlock.backends.supabase.schema.triggers import bindings, created, removed, stamp, updated
+from interlock.backends.supabase.schema.triggers import bindings, created, removed, stamp, taken, updated
 from interlock.entity import Entity
 
 __all__ = ["HEADER", "files", "statements"]
@@ -50,6 +50,7 @@ def _of(entity: Entity[Any], roles: Roles) -> Iterator[str]:
         (permissions(entity, roles),),
         tuple(grants(entity)),
         tuple(policies(entity, roles)),
+        (taken(entity),),
         (stamp(entity, roles),),
         (created(entity),),
         () if entity.append_only else (updated(entity), removed(entity)),

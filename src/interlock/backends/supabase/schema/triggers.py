@@ -13,7 +13,7 @@ from interlock.backends.supabase.schema.columns import column_json, literal, nam
 from interlock.backends.supabase.schema.tables import Roles, unique_expression
 from interlock.entity import Entity, Field
 
-__all__ = ["begin", "bindings", "created", "removed", "stamp", "updated"]
+__all__ = ["begin", "bindings", "created", "removed", "stamp", "taken", "updated"]
 
 _SILENT: Final = frozenset({"created_at", "updated_at", "created_by", "updated_by", "tenant_id"})
 _AUDIT: Final = "audit"
@@ -39,7 +39,8 @@ begin
     return new;
   end if;
 {body}
-end $$;"""
+end $$;
+revoke all on function app.{name(entity.resource, "stamp")}() from public;"""
 
 
 def _trims(entity: Entity[Any]) -> Iterator[str]:
@@ -66,11 +67,7 @@ def _stamp_insert(entity: Entity[Any]) -> Iterator[str]:
         "new.version := 1;",
         "new.deleted_at := null;",
         *_trims(entity),
-        "if current_setting('app.duplicates', true) = 'skip' and (",
-        *(f"  {line}" for line in _taken(entity)),
-        ") then",
-        "  return null;",
-        "end if;",
+        *_skipping(entity),
     ]
     if entity.sequence:
         inner.append(f"new.{name(entity.sequence)} := app.next_number({literal(entity.resource)}, new.tenant_id);")
@@ -83,12 +80,49 @@ def _stamp_insert(entity: Entity[Any]) -> Iterator[str]:
     yield "end if;"
 
 
-def _taken(entity: Entity[Any]) -> Iterator[str]:
-    of = f"public.{name(entity.resource)} t where t.tenant_id = new.tenant_id"
-    yield f"exists (select from {of} and t.id = new.id)"
-    for unique in entity.unique:
-        there, here = unique_expression(unique, "t."), unique_expression(unique, "new.")
-        yield f"or exists (select from {of} and t.deleted_at is null and {there} = {here})"
+def _skipping(entity: Entity[Any]) -> Iterator[str]:
+    """A row that is in the way of another is left out, where the client asks for that."""
+    yield f"if current_setting('app.duplicates', true) = 'skip' and app.{name(entity.resource, 'taken')}(new, tg_op) then"
+    yield "  return null;"
+    yield "end if;"
+
+
+def taken(entity: Entity[Any]) -> str:
+    """The function that says whether a row's id or unique values are another's, and keeps whose, so that the client can be told.
+
+    As the owner: under row level security the unique indexes could not be used.
+    """
+    of = f"public.{name(entity.resource)}"
+    made = f"app.{name(entity.resource, 'taken')}"
+    looks = "\n".join(
+        f"""\
+  if holder is null then
+    field := {literal(unique.field)};
+    select t.id into holder from {of} t
+      where t.tenant_id = r.tenant_id and t.deleted_at is null and t.id <> r.id
+        and {unique_expression(unique, "t.")} = {unique_expression(unique, "r.")};
+  end if;"""
+        for unique in entity.unique
+    )
+    return f"""\
+create function {made}(r {of}, doing text) returns boolean
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  field text := 'id';
+  holder text;
+begin
+  if doing = 'INSERT' then
+    select t.id into holder from {of} t where t.tenant_id = r.tenant_id and t.id = r.id;
+  end if;
+{looks}
+  if holder is null then
+    return false;
+  end if;
+  perform app.keep_rejection(r.id, field, holder);
+  return true;
+end $$;
+revoke all on function {made}({of}, text) from public;
+grant execute on function {made}({of}, text) to authenticated, service_role;"""
 
 
 def _stamp_update(entity: Entity[Any], roles: Roles) -> Iterator[str]:
@@ -115,6 +149,10 @@ def _stamp_update(entity: Entity[Any], roles: Roles) -> Iterator[str]:
     yield "    return old;"
     yield "  end if;"
     yield "end if;"
+    if entity.unique:
+        yield "if new.deleted_at is null then"
+        yield from (f"  {line}" for line in _skipping(entity))
+        yield "end if;"
     yield "new.updated_at := now();"
     yield "new.updated_by := nullif(current_setting('app.user', true), '');"
     yield "new.version := old.version + 1;"
@@ -181,7 +219,8 @@ create function app.{name(entity.resource, suffix)}() returns trigger language p
 begin
 {body}
   return null;
-end $$;"""
+end $$;
+revoke all on function app.{name(entity.resource, suffix)}() from public;"""
 
 
 def _unless_putting(lines: Iterable[str]) -> Iterator[str]:
@@ -221,7 +260,8 @@ def _trail(entity: Entity[Any], action: str, before: str, after: str, rows: str)
 
 
 def _told(entity: Entity[Any]) -> list[Field]:
-    return [field for field in entity.fields.values() if field.name not in _SILENT]
+    """The fields that the trail speaks of, in the order in which `interlock.trail` writes them."""
+    return sorted((f for f in entity.fields.values() if f.name not in _SILENT), key=lambda f: f.wire)
 
 
 def _whole(entity: Entity[Any]) -> str:
@@ -249,7 +289,7 @@ def _images(entity: Entity[Any]) -> Iterator[str]:
     columns = ", ".join(f"{column_json(field, 'n')} as {name(field.name)}" for field in entity.fields.values())
     yield "if current_setting('app.operation', true) <> '' and pg_trigger_depth() = 1 then"
     yield "  perform app.keep_images(("
-    yield f"    select json_agg((select row_to_json(x) from (select {columns}) x)) from new_rows n"
+    yield f"    select coalesce(json_agg((select row_to_json(x) from (select {columns}) x)), '[]') from new_rows n"
     yield "  ));"
     yield "end if;"
 
