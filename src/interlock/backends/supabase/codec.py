@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -11,7 +11,18 @@ from interlock.contract import SERVER_OWNED, Point, Record
 from interlock.entity import Entity
 from interlock.errors import Unavailable
 
-__all__ = ["Codec"]
+__all__ = ["UNREADABLE", "Codec"]
+
+UNREADABLE: Final = (msgspec.MsgspecError, UnicodeDecodeError, RecursionError)
+"""What decoding raises where a reply is not what it should be."""
+
+
+class _Page(msgspec.Struct):
+    rows: msgspec.Raw
+    total: int | None = None
+
+
+_page = msgspec.json.Decoder(_Page)
 
 
 class Codec:
@@ -20,6 +31,7 @@ class Codec:
     def __init__(self, entity: Entity[Any]) -> None:
         self.entity = entity
         self.select = ",".join(_selected(field.wire, field.name, field.kind) for field in entity.fields.values())
+        self.columns = {field.wire: field.name for field in entity.fields.values()}
         self._rows = msgspec.json.Decoder(tuple[entity.record, ...])  # type: ignore[name-defined]  # a type made while running
         self._written = tuple(
             name
@@ -33,14 +45,22 @@ class Codec:
         """The records of a reply. Raises `Unavailable` for one that holds something else."""
         try:
             return self._rows.decode(body)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise Unavailable("supabase answered rows that are not of this version; compare its migrations") from error
+
+    def page(self, body: bytes) -> tuple[tuple[Any, ...], int | None]:
+        """The records, and how many there are in all, of a function that answers {"rows", "total"}. Raises `Unavailable`."""
+        try:
+            page = _page.decode(body)
+        except UNREADABLE as error:
+            raise Unavailable("supabase answered no page of rows; compare its migrations") from error
+        return self.rows(bytes(page.rows)), page.total
 
     def images(self, body: bytes) -> tuple[Any, ...]:
         """The records of images that a trigger kept: under the columns' names, places as JSON."""
         try:
             found = self._images.decode(body)
-        except msgspec.DecodeError as error:
+        except UNREADABLE as error:
             raise Unavailable("supabase kept rows that are not of this version; compare its migrations") from error
         return tuple(msgspec.convert(row, self.entity.record, from_attributes=True) for row in found)
 

@@ -1,6 +1,6 @@
 """A Query as PostgREST's parameters. Every value is quoted, so no character of it can be taken for syntax.
 
-All conditions go into one `and=(...)`, where a value may be quoted: a parameter of a column's own could not carry every character.
+All conditions go into one `and=(...)`, where a value may be quoted, and where no field's name can be taken for a parameter of PostgREST's.
 `contains` and `startswith` are regular expressions, because in `like` PostgREST turns every `*` into a wildcard, escaped or not.
 """
 
@@ -11,15 +11,17 @@ from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Final
+from urllib.parse import quote
 
 from interlock.contract import Condition, Deleted, Filter, Group, Query, Sort
 from interlock.entity import Entity, fold
 from interlock.paging import Place
 
-__all__ = ["NEVER", "after", "beyond", "columns_of", "conditions", "literally", "order", "quoted", "text_of"]
+__all__ = ["after", "columns_of", "condition", "conditions", "encoded", "order", "quoted", "text_of"]
 
+ALWAYS: Final = "id.not.is.null"
 NEVER: Final = "id.is.null"
-"""No row has no id."""
+"""No row is without an id."""
 
 _OPERATORS: Final[Mapping[str, str]] = {"eq": "eq", "ne": "neq", "lt": "lt", "lte": "lte", "gt": "gt", "gte": "gte"}
 _DELETED: Final[Mapping[Deleted, str]] = {"without": "deleted_at.is.null", "only": "deleted_at.not.is.null"}
@@ -31,30 +33,32 @@ def quoted(text: str) -> str:
     return '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
+def encoded(text: str) -> str:
+    """As a URL takes it. What of a group's syntax need not be encoded stays; everything of a value's that matters does not."""
+    return quote(text, safe=",.:()*")
+
+
 def text_of(value: Any) -> str:
     """A value as PostgreSQL reads it."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, (datetime, date)):
+    if isinstance(value, date | datetime):
         return value.isoformat()
-    if isinstance(value, Decimal):
-        return format(value, "f")
-    return repr(value) if isinstance(value, float) else str(value)
+    return format(value, "f") if isinstance(value, Decimal) else repr(value)
 
 
-def literally(text: str) -> str:
-    """A regular expression that matches the text and nothing else."""
-    return _SPECIAL.sub(r"\\\1", text)
+def conditions(entity: Entity[Any], query: Query, beyond: Filter | None = None) -> str:
+    """The parameter `and=(...)`, or nothing: undeleted or not, of the filter, beyond a place.
 
-
-def conditions(entity: Entity[Any], query: Query) -> list[str]:
-    """What a row must be: undeleted or not, of the filter, of the search."""
+    A search is in it where it does not come by the function for it, which is so beside `near`.
+    """
     found = [_DELETED[query.deleted]] if query.deleted in _DELETED else []
-    if query.where is not None:
-        found.append(condition(entity, query.where))
-    if query.search:
-        found.append(f"search_text.match.{quoted(literally(fold(query.search)))}")
-    return found
+    found += [condition(entity, where) for where in (query.where, beyond) if where is not None]
+    if query.search and query.near is not None:
+        found.append(f"search_text.match.{quoted(_literally(fold(query.search)))}")
+    return f"&and=({encoded(','.join(found))})" if found else ""
 
 
 def condition(entity: Entity[Any], where: Filter) -> str:
@@ -62,8 +66,8 @@ def condition(entity: Entity[Any], where: Filter) -> str:
     if isinstance(where, Condition):
         return _comparison(entity, where)
     if not where.items:
-        return "id.not.is.null" if where.op == "and" else NEVER
-    return f"{where.op}({','.join(condition(entity, item) for item in where.items)})"
+        return ALWAYS if where.op == "and" else NEVER
+    return f"{where.op}({','.join([condition(entity, item) for item in where.items])})"
 
 
 def _comparison(entity: Entity[Any], where: Condition) -> str:
@@ -71,36 +75,45 @@ def _comparison(entity: Entity[Any], where: Condition) -> str:
     match op:
         case "is_null":
             return f"{field}.is.null" if value else f"{field}.not.is.null"
-        case "in":
-            return f"{field}.in.({_list(value)})" if value else NEVER
-        case "nin":
-            return f"{field}.not.in.({_list(value)})" if value else f"{field}.not.is.null"
+        case "in" | "nin":
+            return _membership(field, op, value)
         case "between":
             low, high = (quoted(text_of(bound)) for bound in value)
             return f"and({field}.gte.{low},{field}.lte.{high})"
         case "contains" if entity.fields[field].kind == "texts":
             return f"{field}.cs.{quoted('{' + quoted(value) + '}')}"
         case "contains":
-            return f"{field}.match.{quoted(literally(value))}"
+            return f"{field}.match.{quoted(_literally(value))}"
         case "startswith":
-            return f"{field}.match.{quoted('^' + literally(value))}"
+            return f"{field}.match.{quoted('^' + _literally(value))}"
         case _:
             return f"{field}.{_OPERATORS[op]}.{quoted(text_of(value))}"
 
 
-def _list(values: tuple[Any, ...]) -> str:
-    return ",".join(quoted(text_of(value)) for value in values)
+def _membership(field: str, op: str, values: tuple[Any, ...]) -> str:
+    if not values:
+        return NEVER if op == "in" else f"{field}.not.is.null"
+    if len(values) == 1:
+        # PostgREST takes a list of one empty text for an empty list.
+        return f"{field}.{'eq' if op == 'in' else 'neq'}.{quoted(text_of(values[0]))}"
+    return f"{field}.{'in' if op == 'in' else 'not.in'}.({','.join([quoted(text_of(value)) for value in values])})"
+
+
+def _literally(text: str) -> str:
+    """A regular expression that matches the text and nothing else."""
+    return _SPECIAL.sub(r"\\\1", text)
 
 
 def order(entity: Entity[Any], sorts: tuple[Sort, ...]) -> str:
     """The order, nulls last both ways."""
-    parts = []
-    for sort in sorts:
-        direction = "desc" if sort.descending else "asc"
-        # Where there are no nulls it is left unsaid, or the index on the default order would not fit.
-        nulls = ".nullslast" if sort.descending and _nullable(entity, sort.field) else ""
-        parts.append(f"{sort.field}.{direction}{nulls}")
-    return ",".join(parts)
+    return ",".join([_key(entity, sort) for sort in sorts])
+
+
+def _key(entity: Entity[Any], sort: Sort) -> str:
+    if not sort.descending:
+        return f"{sort.field}.asc"
+    # Where there are no nulls it is left unsaid, or the index of the default order would not fit.
+    return f"{sort.field}.desc.nullslast" if _nullable(entity, sort.field) else f"{sort.field}.desc"
 
 
 def _nullable(entity: Entity[Any], name: str) -> bool:
@@ -108,32 +121,36 @@ def _nullable(entity: Entity[Any], name: str) -> bool:
     return entity.fields[name].nullable and name not in ("created_at", "updated_at")
 
 
-def beyond(entity: Entity[Any], sorts: tuple[Sort, ...], place: Place) -> Filter:
-    """What lies after a place in the order: later in the first key, or the same there and later in the next, and so on."""
+def after(entity: Entity[Any], sorts: tuple[Sort, ...], place: Place) -> Filter:
+    """Beyond a place in the order: later in the first key, or the same there and later in the next, and so on; nulls come last."""
     steps: list[Filter] = []
     same: list[Filter] = []
     for sort, value in zip(sorts, place.values, strict=True):
-        if value is not None:  # nulls are last: nothing comes later
+        if value is not None:
             later: Filter = Condition(sort.field, "lt" if sort.descending else "gt", value)
             if _nullable(entity, sort.field):
                 later = Group("or", (later, Condition(sort.field, "is_null", True)))
             steps.append(Group("and", (*same, later)))
         same.append(Condition(sort.field, "is_null", True) if value is None else Condition(sort.field, "eq", value))
-    return Group("or", tuple(steps))
+    return _starting(entity, sorts[0], place.values[0], Group("or", tuple(steps)))
 
 
-def after(entity: Entity[Any], sorts: tuple[Sort, ...], place: Place) -> str:
-    """The same as PostgREST takes it."""
-    return condition(entity, beyond(entity, sorts, place))
+def _starting(entity: Entity[Any], sort: Sort, value: Any, beyond: Filter) -> Filter:
+    """Says nothing new: it lets an index begin at the place instead of at the first row."""
+    if value is None or _nullable(entity, sort.field):
+        return beyond
+    return Group("and", (Condition(sort.field, "lte" if sort.descending else "gte", value), beyond))
 
 
-def columns_of(where: Filter) -> dict[str, Any]:
-    """A filter as the database's own functions read it: too long for a URL, or for sums."""
-    if isinstance(where, Condition):
-        value = where.value
-        if isinstance(value, tuple):
-            value = [text_of(item) for item in value]
-        elif where.op != "is_null":
-            value = text_of(value)
-        return {"field": where.field, "op": where.op, "value": value}
-    return {"op": where.op, "items": [columns_of(item) for item in where.items]}
+def columns_of(where: Filter | None) -> dict[str, Any] | None:
+    """A filter as the database's own functions read it."""
+    if where is None:
+        return None
+    if isinstance(where, Group):
+        return {"op": where.op, "items": [columns_of(item) for item in where.items]}
+    value = where.value
+    if isinstance(value, tuple):
+        value = [text_of(item) for item in value]
+    elif where.op != "is_null":
+        value = text_of(value)
+    return {"field": where.field, "op": where.op, "value": value}

@@ -6,40 +6,41 @@ import asyncio
 from collections.abc import Mapping
 from datetime import date, datetime
 from decimal import Decimal
+from types import MappingProxyType
 from typing import Any, Final
-from urllib.parse import quote
 
 import msgspec
 
 from interlock.backends.supabase.client import Caller
-from interlock.backends.supabase.codec import Codec
-from interlock.backends.supabase.compile import after, beyond, columns_of, conditions, order, quoted
+from interlock.backends.supabase.codec import UNREADABLE, Codec
+from interlock.backends.supabase.compile import after, columns_of, conditions, order
 from interlock.backends.supabase.faults import Concern
-from interlock.contract import MAX_LIMIT, Aggregate, GroupRow, Query, Request, Response, Sort
+from interlock.contract import MAX_LIMIT, Aggregate, Condition, Filter, GroupRow, Query, Request, Response, Sort
 from interlock.errors import Unavailable
 from interlock.http import Reply
+from interlock.identifiers import is_id
 from interlock.paging import decode_cursor, encode_cursor, full_order
 
 __all__ = ["Reader"]
 
-LONGEST_URL: Final = 6_000
-"""Characters: what every front of a project takes."""
+LONGEST_URL: Final = 7_500
+"""Characters after the project's address: what every front of a project takes."""
 
-IDS_AT_ONCE: Final = 100
-"""Ids that one URL asks for."""
+IDS_IN_A_URL: Final = 150
 
 _PAST_THE_END: Final = 416
+_DEFAULT: Final = Query()
+_UNCOUNTED: Final[Mapping[str, str]] = MappingProxyType({})
 
-_PYTHON: Final[Mapping[str, Any]] = {
-    "int": int,
-    "float": float,
-    "decimal": Decimal,
-    "bool": bool,
-    "date": date,
-    "datetime": datetime,
-}
+_PYTHON: Final[Mapping[str, Any]] = MappingProxyType(
+    {"int": int, "float": float, "decimal": Decimal, "bool": bool, "date": date, "datetime": datetime}
+)
 
 _groups = msgspec.json.Decoder(list[list[Any]])
+_encode = msgspec.json.Encoder().encode
+
+Found = tuple[tuple[Any, ...], int | None]
+"""Rows, and how many there are in all where that was asked for."""
 
 
 class Reader:
@@ -52,206 +53,160 @@ class Reader:
 
     async def find(self, request: Request) -> Response:
         """A page. One row more than asked for tells whether others follow."""
-        query = request.query or Query()
+        query = request.query or _DEFAULT
         codec = self._codecs[request.resource]
         sorts = full_order(query)
-        matching = conditions(codec.entity, query)
-        wanted = list(matching)
+        beyond = None
         if query.cursor is not None:
-            wanted.append(after(codec.entity, sorts, decode_cursor(codec.entity, sorts, query.cursor)))
-        # A project gives at most a thousand rows at once: whether another follows a full page is asked for apart.
-        limit = min(query.limit + 1, MAX_LIMIT)
-        params = {"select": codec.select, "limit": str(limit)}
-        if query.offset:
-            params["offset"] = str(query.offset)
-        if query.near is None or query.sort:
-            params["order"] = order(codec.entity, sorts)
-        counted = query.count if query.cursor is None else "none"
-        try:
-            rows, total = await self._page(request, codec, query, wanted, params, counted)
-            if query.cursor is not None and query.count != "none":
-                nothing = {"select": codec.select, "limit": "0"}
-                _, total = await self._page(request, codec, query, matching, nothing, query.count)
-            more = len(rows) > query.limit
-            if len(rows) == query.limit == MAX_LIMIT:
-                more = await self._another(request, codec, query, wanted, params)
-        except _TooLongError:
-            rows, total = await self._find_at_length(request, codec, query, sorts, query.limit + 1)
-            more = len(rows) > query.limit
-        rows = rows[: query.limit]
-        cursor = encode_cursor(sorts, rows[-1]) if more and rows and query.near is None else None
+            beyond = after(codec.entity, sorts, decode_cursor(codec.entity, sorts, query.cursor))
+        matching = conditions(codec.entity, query, beyond)
+        if len(matching) + len(codec.select) > LONGEST_URL:
+            rows, total = await self._at_length(request, codec, query, sorts, beyond)
+        else:
+            rows, total = await self._by_url(request, codec, query, sorts, matching)
+        cursor = None
+        if len(rows) > query.limit:
+            rows = rows[: query.limit]
+            if query.near is None:
+                cursor = encode_cursor(sorts, rows[-1])
         return Response(rows=rows, total=total, next_cursor=cursor, backend=self._name, epoch=request.epoch)
 
     async def get(self, request: Request) -> Response:
         """The rows of the ids, in the order asked."""
         codec = self._codecs[request.resource]
-        ids = tuple(dict.fromkeys(request.ids))
-        deleted = conditions(codec.entity, Query(deleted=request.query.deleted if request.query else "without"))
-        parts = [ids[start : start + IDS_AT_ONCE] for start in range(0, len(ids), IDS_AT_ONCE)]
-        answers = await asyncio.gather(*(self._some(request, codec, part, deleted) for part in parts))
+        deleted = request.query.deleted if request.query is not None else "without"
+        ids = tuple(dict.fromkeys(filter(is_id, request.ids)))  # no row has an id of another form
+        parts = [ids[start : start + MAX_LIMIT] for start in range(0, len(ids), MAX_LIMIT)]
+        answers = await asyncio.gather(*(self._some(request, codec, part, Query(deleted=deleted)) for part in parts))
         found = {row.id: row for rows in answers for row in rows}
-        rows = tuple(found[one] for one in ids if one in found)
+        rows = tuple([found[one] for one in ids if one in found])
         return Response(rows=rows, backend=self._name, epoch=request.epoch)
 
     async def aggregate(self, request: Request) -> Response:
         """The groups, computed by the database."""
-        query = request.query or Query()
-        aggregate = request.aggregate or Aggregate()
+        query = request.query or _DEFAULT
+        asked = request.aggregate or Aggregate()
         codec = self._codecs[request.resource]
         arguments = {
             "resource": request.resource,
             "question": _question(query),
-            "grouped": [{"field": group.field, "bucket": group.bucket} for group in aggregate.group_by],
-            "measured": [{"op": measure.op, "field": measure.field} for measure in aggregate.measures],
+            "grouped": [{"field": group.field, "bucket": group.bucket} for group in asked.group_by],
+            "measured": [{"op": measure.op, "field": measure.field} for measure in asked.measures],
         }
-        concern = Concern(request.resource)
-        body = await self._caller.function(
-            request.identity, "interlock_aggregate", arguments, concern=concern, deadline=request.deadline
-        )
+        body = await self._function(request, "interlock_aggregate", arguments)
         try:
-            groups = tuple(_group(codec, aggregate, row) for row in _groups.decode(body))
-        except (msgspec.DecodeError, msgspec.ValidationError, ValueError) as error:
+            groups = tuple(_group(codec, asked, row) for row in _groups.decode(body))
+        except (*UNREADABLE, ValueError) as error:
             raise Unavailable("supabase answered groups that do not fit the question") from error
         return Response(groups=groups, backend=self._name, epoch=request.epoch)
 
     # -- calls ----------------------------------------------------------------------------------------------------
 
-    async def _page(
-        self,
-        request: Request,
-        codec: Codec,
-        query: Query,
-        wanted: list[str],
-        params: Mapping[str, str],
-        count: str,
-    ) -> tuple[tuple[Any, ...], int | None]:
-        headers = {} if count == "none" else {"Prefer": f"count={count}"}
-        reply = await self._ask(request, query, wanted, params, headers)
-        total = _total(reply) if count != "none" else None
-        if reply.status == _PAST_THE_END:
-            return (), total
-        return codec.rows(reply.body), total
+    async def _by_url(
+        self, request: Request, codec: Codec, query: Query, sorts: tuple[Sort, ...], matching: str
+    ) -> Found:
+        path, body = _source(request.resource, query)
+        order_by = "" if query.near is not None else f"&order={order(codec.entity, sorts)}"
+        asked = f"{path}?select={codec.select}{matching}{order_by}"
+        # A project gives at most a thousand rows at once: whether another follows a full page is asked for apart.
+        most = min(query.limit + 1, MAX_LIMIT)
+        url = f"{asked}&limit={most}&offset={query.offset}" if query.offset else f"{asked}&limit={most}"
+        if query.count == "none":
+            rows, total = await self._ask(request, codec, url, body), None
+        elif query.cursor is None:
+            rows, total = await self._ask_counted(request, codec, url, body)
+        else:
+            everything = f"{path}?select=id{conditions(codec.entity, query)}&limit=0"
+            rows = await self._ask(request, codec, url, body)
+            _, total = await self._ask_counted(request, codec, everything, body)
+        if len(rows) == query.limit == MAX_LIMIT:
+            rows += await self._ask(request, codec, f"{asked}&limit=1&offset={query.offset + MAX_LIMIT}", body)
+        return rows, total
 
-    async def _another(
-        self, request: Request, codec: Codec, query: Query, wanted: list[str], params: Mapping[str, str]
-    ) -> bool:
-        offset = query.offset + query.limit
-        rows, _ = await self._page(
-            request, codec, query, wanted, {**params, "offset": str(offset), "limit": "1"}, "none"
-        )
-        return bool(rows)
+    async def _ask(self, request: Request, codec: Codec, url: str, body: bytes | None) -> tuple[Any, ...]:
+        return codec.rows((await self._send(request, url, body)).body)
 
-    async def _some(self, request: Request, codec: Codec, ids: tuple[str, ...], deleted: list[str]) -> tuple[Any, ...]:
-        wanted = [f"id.in.({','.join(map(quoted, ids))})", *deleted]
-        params = {"select": codec.select}
-        rows, _ = await self._page(request, codec, Query(), wanted, params, "none")
-        return rows
+    async def _ask_counted(self, request: Request, codec: Codec, url: str, body: bytes | None) -> Found:
+        # What a function answers can't be estimated.
+        count = (request.query or _DEFAULT).count if body is None else "exact"
+        reply = await self._send(request, url, body, {"Prefer": f"count={count}"})
+        return () if reply.status == _PAST_THE_END else codec.rows(reply.body), _total(reply)
 
-    async def _ask(
-        self,
-        request: Request,
-        query: Query,
-        wanted: list[str],
-        params: Mapping[str, str],
-        headers: Mapping[str, str],
+    async def _send(
+        self, request: Request, url: str, body: bytes | None, headers: Mapping[str, str] = _UNCOUNTED
     ) -> Reply:
-        path, more = request.resource, ""
-        if query.near is not None:
-            near = query.near
-            path = f"rpc/{path}_near"
-            more = f"&lat={near.lat!r}&lon={near.lon!r}&km={near.km!r}"
-        asked = "&".join(f"{name}={quote(value, safe=_SAFE)}" for name, value in params.items()) + more
-        group = f"&and=({quote(','.join(wanted), safe=_SAFE)})" if wanted else ""
-        if len(path) + len(asked) + len(group) > LONGEST_URL:
-            raise _TooLongError
         return await self._caller.send(
-            "GET",
-            f"{path}?{asked}{group}",
+            "GET" if body is None else "POST",
+            url,
             Concern(request.resource),
             request.identity,
+            body=body,
             headers=headers,
             deadline=request.deadline,
-            also=(_PAST_THE_END,),
+            also=(_PAST_THE_END,) if headers else (),
         )
 
-    async def _find_at_length(
-        self, request: Request, codec: Codec, query: Query, sorts: tuple[Sort, ...], limit: int
-    ) -> tuple[tuple[Any, ...], int | None]:
-        """The same by a function of the database, which takes the question in its body."""
-        question = _question(query)
-        if query.cursor is not None:
-            question["after"] = columns_of(
-                beyond(codec.entity, sorts, decode_cursor(codec.entity, sorts, query.cursor))
-            )
+    async def _some(self, request: Request, codec: Codec, ids: tuple[str, ...], query: Query) -> tuple[Any, ...]:
+        if len(ids) > IDS_IN_A_URL:
+            named = msgspec.structs.replace(query, where=Condition("id", "in", ids), limit=len(ids))
+            return (await self._at_length(request, codec, named, (), None))[0]
+        url = f"{request.resource}?select={codec.select}&id=in.({','.join(ids)}){conditions(codec.entity, query)}"
+        return await self._ask(request, codec, url, None)
+
+    async def _at_length(
+        self, request: Request, codec: Codec, query: Query, sorts: tuple[Sort, ...], beyond: Filter | None
+    ) -> Found:
+        """The same by a function, which takes the question in its body."""
         arguments = {
             "resource": request.resource,
-            "question": question,
-            "selected": {field.wire: field.name for field in codec.entity.fields.values()},
-            "sorted": [] if query.near is not None else [{"field": s.field, "descending": s.descending} for s in sorts],
-            "most": limit,
+            "question": {**_question(query), "after": columns_of(beyond), "near": query.near},
+            "selected": codec.columns,
+            "sorted": [] if query.near is not None else sorts,
+            "most": query.limit + 1,
             "skipped": query.offset,
             "counted": query.count != "none",
         }
-        body = await self._caller.function(
-            request.identity,
-            "interlock_find",
-            arguments,
-            concern=Concern(request.resource),
-            deadline=request.deadline,
+        return codec.page(await self._function(request, "interlock_find", arguments))
+
+    async def _function(self, request: Request, name: str, arguments: Mapping[str, Any]) -> bytes:
+        return await self._caller.function(
+            request.identity, name, arguments, concern=Concern(request.resource), deadline=request.deadline
         )
-        try:
-            found = _found.decode(body)
-        except msgspec.DecodeError as error:
-            raise Unavailable("supabase answered no rows to a long question") from error
-        return codec.rows(bytes(found.rows)), found.total
 
 
-class _TooLongError(Exception):
-    """No URL can hold the question."""
-
-
-class _Found(msgspec.Struct):
-    rows: msgspec.Raw
-    total: int | None = None
-
-
-_found = msgspec.json.Decoder(_Found)
+def _source(resource: str, query: Query) -> tuple[str, bytes | None]:
+    """The table, or the function that finds by an index what policies hide from it; and the function's arguments."""
+    if query.near is not None:
+        return f"rpc/{resource}_near", _encode(query.near)
+    if query.search:
+        return f"rpc/{resource}_search", _encode({"needle": query.search})
+    return resource, None
 
 
 def _question(query: Query) -> dict[str, Any]:
-    near = query.near
-    return {
-        "filter": None if query.where is None else columns_of(query.where),
-        "needle": query.search,
-        "deleted": query.deleted,
-        "near": None if near is None else {"lat": near.lat, "lon": near.lon, "km": near.km},
-    }
-
-
-_SAFE: Final = ",.:()*-_"
-"""What of a group's syntax need not be encoded; everything of a value's that matters is."""
+    return {"filter": columns_of(query.where), "needle": query.search, "deleted": query.deleted}
 
 
 def _total(reply: Reply) -> int:
     """What stands behind the slash of Content-Range: `0-49/1234`, or `*/0`."""
-    _, _, total = (reply.header("content-range") or "").rpartition("/")
-    if not total.isdecimal():
+    total = (reply.header("content-range") or "").rpartition("/")[2]
+    if not (total.isascii() and total.isdecimal()):
         raise Unavailable("supabase answered a count that is no number")
     return int(total)
 
 
-def _group(codec: Codec, aggregate: Aggregate, row: list[Any]) -> GroupRow:
-    cut = len(aggregate.group_by)
-    if len(row) != cut + len(aggregate.measures):
+def _group(codec: Codec, asked: Aggregate, row: list[Any]) -> GroupRow:
+    cut = len(asked.group_by)
+    if len(row) != cut + len(asked.measures):
         raise ValueError("another number of columns")
     fields = codec.entity.fields
     keys = tuple(
         value if group.bucket is not None else _typed(fields[group.field].kind, value)
-        for group, value in zip(aggregate.group_by, row[:cut], strict=True)
+        for group, value in zip(asked.group_by, row[:cut], strict=True)
     )
     values = tuple(
         value if measure.field is None else _typed(fields[measure.field].kind, value)
-        for measure, value in zip(aggregate.measures, row[cut:], strict=True)
+        for measure, value in zip(asked.measures, row[cut:], strict=True)
     )
     return GroupRow(keys, values)
 
