@@ -47,8 +47,6 @@ class Cutter:
         self.cut()
         if self._server is not None:
             self._server.close()
-        for task in self._work:
-            task.cancel()
         await asyncio.gather(*self._work, return_exceptions=True)
 
     async def _accepted(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
