@@ -9,22 +9,26 @@ const same = (value) => value;
 // lite hands metadata over already as text; made text twice, it would land as a JSON string and not as an object.
 const json = (value) => (typeof value === "string" && /^\s*[\[{]/.test(value) ? value : JSON.stringify(value));
 
+const connection = createPostgresConnection({
+  url: settings.database,
+  postgresOptions: {
+    onnotice() {},
+    max: 10,
+    types: {
+      json: { to: 114, from: [114], serialize: json, parse: JSON.parse },
+      jsonb: { to: 3802, from: [3802], serialize: json, parse: JSON.parse },
+      timestamptz: { to: 1184, from: [1184], serialize: same, parse: iso },
+      timestamp: { to: 1114, from: [1114], serialize: same, parse: iso },
+      numeric: { to: 1700, from: [1700], serialize: String, parse: Number },
+    },
+  },
+});
+// lite would grant everything in every schema, `app` too, to every role: the migrations' own grants would be gone.
+connection.ensureRlsContext = async () => true;
+
 export default {
   api: { port: settings.port, max_rows: 1000, schemas: ["public"] },
-  connection: createPostgresConnection({
-    url: settings.database,
-    postgresOptions: {
-      onnotice() {},
-      max: 10,
-      types: {
-        json: { to: 114, from: [114], serialize: json, parse: JSON.parse },
-        jsonb: { to: 3802, from: [3802], serialize: json, parse: JSON.parse },
-        timestamptz: { to: 1184, from: [1184], serialize: same, parse: iso },
-        timestamp: { to: 1114, from: [1114], serialize: same, parse: iso },
-        numeric: { to: 1700, from: [1700], serialize: String, parse: Number },
-      },
-    },
-  }),
+  connection,
   auth: {
     enabled: true,
     site_url: settings.site,
