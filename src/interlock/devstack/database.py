@@ -175,9 +175,9 @@ async def bootstrap(superuser: Sql, sources: Path, secrets: Secrets) -> None:
         database="template1",
         variables={"postgres_password": secrets.postgres_password},
     )
-    await superuser.run(
-        (sources / "bootstrap.sql").read_text(), variables={"authenticator_password": secrets.authenticator_password}
-    )
+    variables = {"authenticator_password": secrets.authenticator_password}
+    await superuser.run((sources / "bootstrap.sql").read_text(), variables=variables)
+    await superuser.run((sources / "realtime.sql").read_text())
 
 
 async def copy_database(superuser: Sql, source: str, target: str) -> None:
