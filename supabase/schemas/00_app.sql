@@ -147,7 +147,7 @@ create function app.readable() returns text[] language sql stable security defin
   select coalesce(array_agg(p.resource), '{}') from app.permissions p where p.action = 'list' and app.role() = any (p.roles)
 $$;
 
--- A request of a revoked user ends here, before it reaches a table.
+-- A request of a revoked user ends here, before it reaches a table; so does one for the planner's estimates, which policies don't hold.
 create function app.check_request() returns void language plpgsql stable security definer set search_path = '' as $$
 declare
   claims constant jsonb := auth.jwt();
@@ -159,6 +159,11 @@ begin
       and m.revoked_at is not null
   ) then
     raise sqlstate 'PT401' using message = 'user_revoked', detail = 'the user was deactivated or deleted';
+  end if;
+  if claims ->> 'role' is distinct from 'service_role'
+    and nullif(current_setting('request.headers', true), '')::json ->> 'prefer' ~* 'count\s*=\s*(planned|estimated)' then
+    raise sqlstate 'PT400' using message = 'count_estimated',
+      detail = 'estimates are made of all tenants'' rows, and would tell of theirs', hint = 'ask for count=exact';
   end if;
 end $$;
 

@@ -1,0 +1,19 @@
+"""Every attack of the table, each a test of its own: what succeeds is a bug."""
+
+from __future__ import annotations
+
+import pytest
+from tests.supabase.attacks.reads import READS
+from tests.supabase.attacks.table import Attack
+from tests.supabase.attacks.world import World
+
+ATTACKS: dict[str, Attack] = {**READS}
+
+
+@pytest.mark.parametrize("name", ATTACKS)
+def test_attack(name: str, world: World) -> None:
+    ATTACKS[name].run(world)
+
+
+def test_there_are_enough() -> None:
+    assert len(ATTACKS) >= 60
