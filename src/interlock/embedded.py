@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from interlock.abilities import Authenticates
+from interlock.abilities import Authenticates, StoresFiles
 from interlock.app import App
 from interlock.backends.sql import SqlBackend, migrate
 from interlock.contract import Backend, Query, Request
@@ -78,8 +78,9 @@ async def local_supabase(settings: Settings, say: Callable[[str], None]) -> Asyn
 
     `say` gets its progress, a line at a time. Raises `Misconfigured` where its programs are missing or its port is taken.
     """
-    from interlock.devstack import running
+    from interlock.devstack import install, running
 
+    await install(say)
     async with running(settings.home / "supabase", port=settings.supabase_port, say=say) as stack:
         local = LocalSupabase(os.getpid(), stack.url, stack.anon_key, stack.service_key, stack.jwt_secret)
         if settings.seed_demo:
@@ -105,7 +106,8 @@ async def seed_supabase(settings: Settings) -> None:
     try:
         backend = app.router.route("customers").backend
         if not await _seeded(backend, settings.seed_size):
-            await seed_demo(backend, size=settings.seed_size, seed=settings.seed)
+            files = app.router.route("files").ability(StoresFiles)
+            await seed_demo(backend, size=settings.seed_size, seed=settings.seed, files=files)
         accounts: Any = app.router.route("auth").ability(Authenticates)
         for user in DEMO_USERS:
             await accounts.add_account(user, DEMO_PASSWORD)

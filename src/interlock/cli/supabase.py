@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any, cast
 
 import typer
 
 from interlock.cli.exits import exit_of
 from interlock.cli.output import Output
 from interlock.errors import InterlockError
+from interlock.settings import Settings
 
 __all__ = ["app"]
 
@@ -46,3 +49,85 @@ def generate(
         output.error(error)
         raise typer.Exit(exit_of(error)) from error
     raise typer.Exit(code)
+
+
+ShowKeys = Annotated[bool, typer.Option("--show-keys", help="Also print its keys, which are secrets.")]
+
+
+def _output(context: typer.Context) -> Output:
+    return cast("Output", context.obj)
+
+
+def _settings() -> Settings:
+    return Settings.load(embedded=True)
+
+
+def _finish(context: typer.Context, work: Coroutine[Any, Any, int]) -> None:
+    try:
+        code = asyncio.run(work)
+    except InterlockError as error:
+        _output(context).error(error)
+        raise typer.Exit(exit_of(error)) from error
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+    raise typer.Exit(code)
+
+
+@app.command()
+def start(context: typer.Context, show_keys: ShowKeys = False) -> None:
+    """Start the local Supabase, and leave it running: database, REST, auth, storage, realtime and functions on one port."""
+
+    async def run() -> int:
+        from interlock.cli.local_supabase import start
+
+        return await start(_settings(), _output(context), show_keys=show_keys)
+
+    _finish(context, run())
+
+
+@app.command()
+def stop(context: typer.Context) -> None:
+    """Stop the local Supabase. Its data stay."""
+
+    async def run() -> int:
+        from interlock.cli.local_supabase import stop
+
+        return await stop(_settings(), _output(context))
+
+    _finish(context, run())
+
+
+@app.command()
+def status(context: typer.Context, show_keys: ShowKeys = False) -> None:
+    """Say whether the local Supabase runs, where, and which of its parts answer."""
+
+    async def run() -> int:
+        from interlock.cli.local_supabase import status
+
+        return await status(_settings(), _output(context), show_keys=show_keys)
+
+    _finish(context, run())
+
+
+@app.command()
+def reset(context: typer.Context, show_keys: ShowKeys = False) -> None:
+    """Throw the local Supabase's data away, and start it anew from the migrations."""
+
+    async def run() -> int:
+        from interlock.cli.local_supabase import reset
+
+        return await reset(_settings(), _output(context), show_keys=show_keys)
+
+    _finish(context, run())
+
+
+@app.command(hidden=True)
+def serve(context: typer.Context) -> None:
+    """Run the local Supabase until SIGTERM: what `start` leaves behind."""
+
+    async def run() -> int:
+        from interlock.cli.local_supabase import serve
+
+        return await serve(_settings(), _output(context))
+
+    _finish(context, run())

