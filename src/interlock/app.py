@@ -21,6 +21,8 @@ from interlock.abilities import (
     Probes,
     RecoversAccounts,
     Session,
+    SignsUrls,
+    StoresFiles,
 )
 from interlock.contract import Backend, Identity, Request, Response
 from interlock.entities import ENTITIES
@@ -389,6 +391,8 @@ class App:
     async def _build_supabase(self) -> Mount:
         try:
             from interlock.backends.supabase import SupabaseAccounts, SupabaseBackend, SupabaseSettings
+            from interlock.backends.supabase.files import SupabaseFiles
+            from interlock.http import open_engine
         except ModuleNotFoundError as error:
             if str(error.name).startswith("interlock"):
                 raise
@@ -416,23 +420,21 @@ class App:
             self.verifier.trust_supabase(secret=secret.get_secret_value())
         issuer = SupabaseIssuer(self.issuer if secret is None else secret.get_secret_value())
         tokens = self._tokens.setdefault("supabase", _Tokens(issuer, settings.token_ttl))
+        key, engine = anon_key.get_secret_value(), open_engine(settings.http_engine)
         backend = SupabaseBackend(
-            SupabaseSettings(
-                url=url,
-                anon_key=anon_key.get_secret_value(),
-                engine=settings.http_engine,
-                realtime=settings.supabase_realtime,
-            ),
+            SupabaseSettings(url=url, anon_key=key, realtime=settings.supabase_realtime),
             tuple(self.entities.values()),
             tokens=tokens,
             name="supabase",
+            engine=engine,
         )
+        files = SupabaseFiles(url, key, engine=engine, tokens=tokens)
         try:
             self.verifier.trust_supabase(jwks=await accounts.public_keys())
         except Unavailable as error:
             _log.warning("the public keys of Supabase were not read", error=error.message)
-        abilities = {Authenticates: accounts, RecoversAccounts: accounts, OAuth: accounts}
-        return Mount("supabase", backend, abilities, also=(accounts,))
+        abilities = {**dict.fromkeys((Authenticates, RecoversAccounts, OAuth), accounts)}
+        return Mount("supabase", backend, {**abilities, StoresFiles: files, SignsUrls: files}, also=(accounts, files))
 
     def _accounts(self, backend: Any) -> Mapping[type[Any], Any]:
         from interlock.accounts import Accounts, FileOutbox

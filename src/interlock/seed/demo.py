@@ -38,12 +38,16 @@ _NAMES: Final = ("Ada Admin", "Anton Agent", "Vera Viewer", "Gloria Globex")
 _SECRET: Final = "$argon2id$v=19$m=19456,t=2,p=1$aW50ZXJsb2NrLWRlbW8tMQ$Tg/GmWADuiB1t2z1Bp0OJrQcHoU1XOU5QcmeG5ZgjjQ"  # noqa: S105 - as above
 
 
-async def seed_demo(backend: Backend, *, size: int = 60, seed: int = 1, today: date | None = None) -> int:
+async def seed_demo(
+    backend: Backend, *, size: int = 60, seed: int = 1, today: date | None = None, files: StoresFiles | None = None
+) -> int:
     """Make the demo tenants, their users and `size` customers for each with all that belongs to them.
 
     Answers the number of rows made. What is there already stays as it is, so a second run makes nothing. Passwords go only to a
-    backend that keeps credentials, files only to one that keeps their bytes.
+    backend that keeps credentials, files only where `files`, by default the backend, keeps their bytes.
     """
+    if files is None and isinstance(backend, StoresFiles):
+        files = backend
     made = 0
     missing: set[str] = set()
     for admin in (DEMO_USERS[0], DEMO_USERS[3]):
@@ -56,7 +60,7 @@ async def seed_demo(backend: Backend, *, size: int = 60, seed: int = 1, today: d
             continue
         for identity, resource, rows in generate(seed, (admin,), size, today=today):
             if resource == "files":
-                made += await _create_files(backend, identity, rows, missing)
+                made += await _create_files(backend, files, identity, rows, missing)
             else:
                 made += await _create(backend, identity, resource, rows, missing)
     return made
@@ -99,12 +103,14 @@ def _references(row: Record) -> list[str]:
     return [value for name, value in msgspec.structs.asdict(row).items() if name.endswith("_id") and value]
 
 
-async def _create_files(backend: Backend, identity: Identity, rows: tuple[Record, ...], missing: set[str]) -> int:
-    if not isinstance(backend, StoresFiles):
+async def _create_files(
+    backend: Backend, files: StoresFiles | None, identity: Identity, rows: tuple[Record, ...], missing: set[str]
+) -> int:
+    if files is None:
         return 0
     for row in rows:
         assert isinstance(row, File)  # noqa: S101 - the generator makes nothing else here
-        await backend.write_blob(identity, row.id, _chunks(file_content(row)))
+        await files.write_blob(identity, row.id, _chunks(file_content(row)))
     return await _create(backend, identity, "files", rows, missing)
 
 
