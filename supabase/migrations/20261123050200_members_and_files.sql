@@ -117,6 +117,12 @@ create index users_email_idx on public.users (lower(email collate pg_catalog."un
 create trigger interlock_join before insert or update of email, email_confirmed_at, raw_app_meta_data on auth.users
   for each row execute function app.join_tenant();
 
+-- Users who were there before.
+insert into app.tenants (id) select distinct u.tenant_id from public.users u on conflict do nothing;
+insert into app.memberships (tenant_id, user_id, role, revoked_at)
+  select u.tenant_id, u.id, u.role, case when not u.active or u.deleted_at is not null then u.updated_at end from public.users u
+  on conflict do nothing;
+
 -- The private bucket of the files' bytes: each tenant's lie under its own first folder.
 
 insert into storage.buckets (id, name, public) values ('files', 'files', false) on conflict (id) do nothing;

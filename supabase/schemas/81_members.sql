@@ -54,3 +54,9 @@ revoke all on function app.join_tenant() from public;
 create index users_email_idx on public.users (lower(email collate pg_catalog."und-x-icu"));
 create trigger interlock_join before insert or update of email, email_confirmed_at, raw_app_meta_data on auth.users
   for each row execute function app.join_tenant();
+
+-- Users who were there before.
+insert into app.tenants (id) select distinct u.tenant_id from public.users u on conflict do nothing;
+insert into app.memberships (tenant_id, user_id, role, revoked_at)
+  select u.tenant_id, u.id, u.role, case when not u.active or u.deleted_at is not null then u.updated_at end from public.users u
+  on conflict do nothing;
