@@ -26,6 +26,9 @@ PAGE: Final = 500
 """Changes read at once."""
 
 _TRIES: Final = 12
+_SILENCES: Final = 2
+"""Times that changes are found which Realtime did not tell of, until its connection is made again: it may be a little late."""
+
 
 Call = Callable[[Identity, str, Mapping[str, Any]], Awaitable[bytes]]
 """Calls a function of the database under an identity, by POST, and answers its JSON. Raises the contract's errors only."""
@@ -36,10 +39,10 @@ _log = structlog.get_logger("interlock")
 
 
 class Pace(msgspec.Struct, frozen=True):
-    """Seconds between two looks at the log: where Realtime tells of changes, where it does not, and after it told of one that
-    cannot be read yet."""
+    """Seconds between two looks at the log: where Realtime tells of changes, where it does not (and once more after it told of some),
+    and after it told of one that cannot be read yet."""
 
-    told: float = 30.0
+    told: float = 15.0
     untold: float = 1.0
     early: float = 0.02
 
@@ -60,6 +63,39 @@ class _Page(msgspec.Struct):
 
 
 _page = msgspec.json.Decoder(_Page)
+
+
+class _Ear:
+    """When one watcher looks again: as soon as the bell rings, and now and then in case that it does not."""
+
+    def __init__(self, bell: Bell, line: Line | None, pace: Pace) -> None:
+        self.began = False
+        self._bell = bell
+        self._line = line
+        self._pace = pace
+        self._rang = True
+        self._early = 0
+        self._silences = 0
+
+    def read(self, page: _Page) -> None:
+        """What was found, by the bell or without it."""
+        self.began = True
+        self._silences = 0 if self._rang else self._silences + bool(page.changes)
+        self._rang = self._rang or page.more
+        if self._silences >= _SILENCES and self._line is not None:
+            self._line.suspect()
+            self._silences = 0
+
+    async def wait(self, place: str) -> None:
+        """Until it is time to look behind a place of the log."""
+        pace, bell = self._pace, self._bell
+        if bell.ahead_of(Snapshot.parse(place.split(".")[1]), patient=self._early < _TRIES):
+            self._early += 1
+            await bell.wait(min(pace.early * 2**self._early, pace.untold))
+            return
+        self._early = 0
+        calm = bell.live and not self._rang
+        self._rang = await bell.wait(pace.told if calm else pace.untold) or not bell.live
 
 
 class Changes:
@@ -95,43 +131,46 @@ class Changes:
         Raises `Unauthenticated` where the identity's token is refused for good. What passes is waited for, and said in the log.
         """
         since = None if after is None else since_of(self._mark, after)
-        failures, early, began = 0, 0, False
         with self._listening(resource, identity) as (bell, line):
-            rang = True
+            ear = _Ear(bell, line, self._pace)
             while not self._closing.is_set():
                 bell.still()
-                try:
-                    page = await self._read(resource, identity, since)
-                    rows = await self._rows(resource, identity, page)
-                except (Unavailable, DeadlineExceeded, RateLimited) as error:
-                    if self._closing.is_set():
-                        return
-                    if not began:
-                        raise
-                    failures += 1
-                    if failures == 1:
-                        _log.warning("changes cannot be read; trying again", resource=resource, error=error.code)
-                    await self._pause(max(jitter(failures), getattr(error, "retry_after", None) or 0.0))
-                    continue
-                if failures:
-                    _log.info("changes are read again", resource=resource)
-                failures, began = 0, True
-                if page.changes and not rang and line is not None:
-                    line.suspect()
+                got = await self._page(resource, identity, since, patient=ear.began)
+                if got is None:
+                    return
+                page, rows = got
+                ear.read(page)
                 if page.resync:
                     yield Change(kind="resync", resource=resource, position=position_of(self._mark, page.position))
                 for written in page.changes:
                     yield self._change(resource, page, written, rows)
-                since, rang = page.position, True
-                if page.more:
-                    continue
-                if bell.ahead_of(Snapshot.parse(since.split(".")[1]), patient=early < _TRIES):
-                    early += 1
-                    await bell.wait(min(self._pace.early * 2**early, self._pace.untold))
-                else:
-                    early = 0
-                    told = bell.live
-                    rang = await bell.wait(self._pace.told if told else self._pace.untold) or not told
+                since = page.position
+                if not page.more:
+                    await ear.wait(since)
+
+    async def _page(
+        self, resource: str, identity: Identity, since: str | None, *, patient: bool
+    ) -> tuple[_Page, dict[str, Any]] | None:
+        """The next page and its rows; None where the backend is closed. Without patience, what is away is raised at once."""
+        failures = 0
+        while not self._closing.is_set():
+            try:
+                page = await self._read(resource, identity, since)
+                rows = await self._rows(resource, identity, page)
+            except (Unavailable, DeadlineExceeded, RateLimited) as error:
+                if self._closing.is_set():
+                    return None
+                if not patient:
+                    raise
+                failures += 1
+                if failures == 1:
+                    _log.warning("changes cannot be read; trying again", resource=resource, error=error.code)
+                await self._pause(max(jitter(failures), getattr(error, "retry_after", None) or 0.0))
+            else:
+                if failures:
+                    _log.info("changes are read again", resource=resource)
+                return page, rows
+        return None
 
     async def _read(self, resource: str, identity: Identity, since: str | None) -> _Page:
         arguments = {"resource": resource, "since": since, "most": PAGE}
