@@ -1,5 +1,6 @@
 // /auth/v1: lite's, and what it does otherwise than GoTrue put right.
 import { enriched, subject } from "./claims.mjs";
+import { invite } from "./invite.mjs";
 import { administer, userOf, userRow } from "./users.mjs";
 
 const ABOUT = { name: "GoTrue", version: "lite", description: "GoTrue is a user registration and authentication API" };
@@ -44,6 +45,7 @@ async function withClaimsInFragment(answer) {
 export async function auth(request, url, lite, service) {
   if (url.pathname === "/auth/v1/health") return Response.json(ABOUT);
   if (url.pathname.startsWith("/auth/v1/admin/users")) return administer(request, url, service);
+  if (url.pathname === "/auth/v1/invite") return invite(request, lite, service);
   const verifies = url.pathname === "/auth/v1/verify";
   const answer = await (verifies && request.method === "POST" ? verified(request, lite) : lite(request));
   if (verifies && answer.status === 303) return withClaimsInFragment(answer);
