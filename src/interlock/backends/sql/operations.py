@@ -38,6 +38,6 @@ def unpack(entity: Entity[Any], packed: bytes) -> tuple[Outcome, ...]:
     """The outcomes again, as they were."""
     row = msgspec.json.Decoder(entity.record | None).decode
     return tuple(
-        Outcome(item.id, row(item.row), item.error and error_of(entity, item.id, item.error, row))
+        Outcome(item.id, row(item.row), None if item.error is None else error_of(entity, item.id, item.error, row))
         for item in _decode(zlib.decompress(packed))
     )

@@ -38,7 +38,9 @@ class Codec:
             for name, field in entity.fields.items()
             if name not in SERVER_OWNED and not (field.server_owned and name == entity.sequence)
         )
+        self.written = ",".join(self._written)
         self._all = tuple(entity.fields)
+        self.current = msgspec.json.Decoder(entity.record | None).decode
         self._images = msgspec.json.Decoder(list[_shadow(entity)])  # type: ignore[misc]  # a type made while running
 
     def rows(self, body: bytes) -> tuple[Any, ...]:

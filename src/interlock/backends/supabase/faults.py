@@ -26,7 +26,7 @@ from interlock.errors import (
 )
 from interlock.http import Reply
 
-__all__ = ["Concern", "Fault", "error_of", "fault_of"]
+__all__ = ["RIVALS", "Concern", "Fault", "error_of", "fault_of"]
 
 
 class Concern(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ _LOGIN: Final = frozenset({"PGRST301", "PGRST302", "PGRST303", "PT401"})
 _AWAY: Final = frozenset(
     {"PGRST000", "PGRST001", "PGRST002", "PGRST003", "53300", "53200", "53400", "57P01", "57P02", "57P03"}
 )
-_TWICE: Final = frozenset({"40001", "40P01", "55P03"})
+RIVALS: Final = frozenset({"40001", "40P01", "55P03"})
 """Two transactions were in each other's way: nothing was written, and the call may be sent again."""
 
 _FULL: Final = frozenset({"53100"})
@@ -105,7 +105,7 @@ def _by_code(fault: Fault, concern: Concern) -> InterlockError | None:
         )
     if code == "23505":
         return Duplicate(resource, duplicate_field(resource, fault) or "id")
-    if code in _TWICE:
+    if code in RIVALS:
         return Unavailable("supabase: two writes were in each other's way; try again", retry_after=0.05)
     if code in _FULL:
         return Unavailable("supabase: the project's disk is full")

@@ -1,33 +1,30 @@
-"""Operation ids on their way: the headers that a trigger reads, what a repeated request is answered with, and rejections to be kept."""
+"""Operation ids on their way: the headers that a trigger reads, and what a repeated request is answered with."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping
+from typing import NamedTuple
 from urllib.parse import quote
 
 import msgspec
 
-from interlock.backends.supabase.codec import Codec
+from interlock.backends.supabase.codec import UNREADABLE, Codec
 from interlock.backends.supabase.faults import fault_of
-from interlock.contract import Outcome, Record, Request, canonical
-from interlock.errors import Conflict, Duplicate, InterlockError, NotFound, Unavailable
+from interlock.contract import Outcome, Record, Request
+from interlock.errors import InterlockError, Unavailable
 from interlock.http import Reply
+from interlock.operations import Rejection, error_of, fingerprint, rejection_of
 
-__all__ = ["Known", "Operation", "known_of", "pack", "unpack"]
+__all__ = ["Done", "Operation", "Put", "done_of", "packed", "puts_of", "unpacked"]
 
 
 class Operation:
     """One request's operation id and fingerprint. A request is sent in steps, each of them recorded by itself."""
 
-    def __init__(self, request: Request) -> None:
-        # Letters that a header cannot carry are escaped; an id that Interlock minted has none.
-        self.id = quote(request.operation_id, safe="")
-        self.given = request.operation_id
-        self.fingerprint = (
-            hashlib.sha256(canonical(msgspec.structs.replace(request, epoch=0))).hexdigest() if self.id else ""
-        )
+    def __init__(self, request: Request, *, id: str | None = None) -> None:
+        # A header carries plain letters only; an id that Interlock minted has no others.
+        self.id = quote(request.operation_id if id is None else id, safe="")
+        self.fingerprint = fingerprint(request).hex() if self.id else ""
         self._epoch = str(request.epoch)
 
     def headers(self, step: str, *, skip: bool = False) -> dict[str, str]:
@@ -41,77 +38,75 @@ class Operation:
         return found
 
 
-class Known(msgspec.Struct):
-    """What a step answered at first: the images of the rows it wrote, and what became of the others."""
+class Done(NamedTuple):
+    """What a step did, now or when it was first sent: the rows that came of it, and why it left others out, both by id."""
 
-    rows: msgspec.Raw = msgspec.Raw(b"[]")
-    rejected: list[Rejected] = []
+    rows: Mapping[str, Record]
+    rejected: Mapping[str, InterlockError]
+
+    def outcome(self, id: str) -> Outcome | None:
+        """What became of an item, where that is known."""
+        if id in self.rows:
+            return Outcome(id, self.rows[id])
+        return Outcome(id, error=self.rejected[id]) if id in self.rejected else None
 
 
-class Rejected(msgspec.Struct, omit_defaults=True):
-    """One item that was not written. `place` is where it stands in its step."""
+class _Known(msgspec.Struct):
+    rows: msgspec.Raw
+    rejected: msgspec.Raw
 
-    place: int
-    code: str
-    field: str = ""
+
+class Put(msgspec.Struct):
+    """What became of one image: written or not, and whose unique value was in the way."""
+
+    id: str
+    written: bool
+    field: str | None = None
     existing_id: str | None = None
-    expected_version: int | None = None
-    current: msgspec.Raw = msgspec.Raw(b"null")
 
 
-_known = msgspec.json.Decoder(Known)
-_encode = msgspec.json.Encoder().encode
+_known = msgspec.json.Decoder(_Known)
+_puts = msgspec.json.Decoder(list[Put])
+_rejections = msgspec.json.Decoder(list[tuple[str, Rejection]])
 
 
-def known_of(reply: Reply) -> Known | None:
-    """What the step answered at first, where the reply says that it was done before."""
+def _known_of(reply: Reply) -> _Known | None:
     fault = fault_of(reply)
     if fault.code != "PT409" or fault.message != "operation_done":
         return None
     try:
-        return _known.decode(fault.details or "{}")
-    except msgspec.DecodeError as error:
+        return _known.decode(fault.details or "")
+    except UNREADABLE as error:
         raise Unavailable("supabase kept an operation that is not of this version; compare its migrations") from error
 
 
-def pack(outcomes: Mapping[int, Outcome]) -> list[dict[str, Any]]:
-    """The rejections among the outcomes of a step, by their places, as they are kept."""
-    return [_packed(place, outcome.error) for place, outcome in outcomes.items() if outcome.error is not None]
+def done_of(codec: Codec, reply: Reply) -> Done | None:
+    """What the step did when it was first sent, where the reply says that it was."""
+    known = _known_of(reply)
+    if known is None:
+        return None
+    return Done({row.id: row for row in codec.images(bytes(known.rows))}, unpacked(codec, bytes(known.rejected)))
 
 
-def _packed(place: int, error: Exception) -> dict[str, Any]:
-    match error:
-        case Conflict():
-            current = msgspec.Raw(_encode(error.current))
-            found = Rejected(place, "conflict", expected_version=error.expected_version, current=current)
-        case Duplicate():
-            found = Rejected(place, "duplicate", error.field, error.existing_id)
-        case _:
-            found = Rejected(place, "not_found")
-    return msgspec.json.decode(_encode(found), type=dict[str, Any])
+def puts_of(reply: Reply) -> list[Put] | None:
+    """What became of each image, now or when it was first sent; None for an error. Raises `Unavailable` for what is neither."""
+    known = None if reply.status < 300 else _known_of(reply)
+    if known is None and reply.status >= 300:
+        return None
+    try:
+        return _puts.decode(reply.body if known is None else known.rejected)
+    except UNREADABLE as error:
+        raise Unavailable("supabase answered a put that is not of this version; compare its migrations") from error
 
 
-def unpack(codec: Codec, known: Known, ids: Sequence[str]) -> dict[int, Outcome]:
-    """The outcomes of a step again, as they were."""
-    resource = codec.entity.resource
-    written: dict[str, Record] = {row.id: row for row in codec.images(bytes(known.rows))}
-    outcomes = {
-        item.place: Outcome(ids[item.place], error=_raised(codec, item, ids[item.place])) for item in known.rejected
-    }
-    for place, one in enumerate(ids):
-        if place not in outcomes:
-            row = written.get(one)
-            outcomes[place] = Outcome(one, row) if row is not None else Outcome(one, error=NotFound(resource, one))
-    return outcomes
+def packed(rejected: Mapping[str, InterlockError]) -> list[tuple[str, Rejection]]:
+    """Rejections as they are kept."""
+    return [(one, rejection_of(error)) for one, error in rejected.items()]
 
 
-def _raised(codec: Codec, item: Rejected, record_id: str) -> InterlockError:
-    resource = codec.entity.resource
-    match item.code:
-        case "conflict":
-            current = msgspec.json.decode(item.current, type=codec.entity.record | None)
-            return Conflict(resource, record_id, item.expected_version, current)
-        case "duplicate":
-            return Duplicate(resource, item.field, item.existing_id)
-        case _:
-            return NotFound(resource, record_id)
+def unpacked(codec: Codec, body: bytes) -> dict[str, InterlockError]:
+    """Rejections as they were. Raises `Unavailable` for what is none."""
+    try:
+        return {one: error_of(codec.entity, one, kept, codec.current) for one, kept in _rejections.decode(body)}
+    except UNREADABLE as error:
+        raise Unavailable("supabase kept a rejection that is not of this version; compare its migrations") from error
