@@ -17,6 +17,7 @@ from interlock.abilities import (
     Closes,
     ForwardsAudit,
     Health,
+    Invokes,
     OAuth,
     Probes,
     RecoversAccounts,
@@ -392,6 +393,7 @@ class App:
         try:
             from interlock.backends.supabase import SupabaseAccounts, SupabaseBackend, SupabaseSettings
             from interlock.backends.supabase.files import SupabaseFiles
+            from interlock.backends.supabase.functions import SupabaseFunctions
             from interlock.http import open_engine
         except ModuleNotFoundError as error:
             if str(error.name).startswith("interlock"):
@@ -429,12 +431,17 @@ class App:
             engine=engine,
         )
         files = SupabaseFiles(url, key, engine=engine, tokens=tokens)
+        functions = SupabaseFunctions(url, key, tokens=tokens)
         try:
             self.verifier.trust_supabase(jwks=await accounts.public_keys())
         except Unavailable as error:
             _log.warning("the public keys of Supabase were not read", error=error.message)
-        abilities = {**dict.fromkeys((Authenticates, RecoversAccounts, OAuth), accounts)}
-        return Mount("supabase", backend, {**abilities, StoresFiles: files, SignsUrls: files}, also=(accounts, files))
+        abilities: dict[type[Any], Any] = {
+            **dict.fromkeys((Authenticates, RecoversAccounts, OAuth), accounts),
+            **dict.fromkeys((StoresFiles, SignsUrls), files),
+            Invokes: functions,
+        }
+        return Mount("supabase", backend, abilities, also=(accounts, files, functions))
 
     def _accounts(self, backend: Any) -> Mapping[type[Any], Any]:
         from interlock.accounts import Accounts, FileOutbox

@@ -2,23 +2,63 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.docs.transcript import ROOT, run, steps
-from tests.running import Product
+from tests.docs.conftest import scratch
+from tests.docs.transcript import ROOT, Step, run, steps
+from tests.running import Product, free_ports, started
+
+from interlock.devstack.programs import find_programs
+from interlock.errors import Misconfigured
 
 README = ROOT / "README.md"
 
 
-def test_the_readme_works_line_by_line(product: Product) -> None:
+def walk(product: Product, shown: Callable[[Step], Step] = lambda step: step) -> int:
+    """Run every block, as far as its data is here. Answers how many."""
     ran = 0
     for step in steps(README):
         if step.needs and not (Path(product.folder) / step.needs).exists():
             continue
-        run(step, product.folder, product.env, product.ports)
+        run(shown(step), product.folder, product.env, product.ports)
         ran += 1
-    assert ran >= 10
+    return ran
+
+
+def test_the_readme_works_line_by_line(product: Product) -> None:
+    assert walk(product) >= 10
+
+
+@pytest.mark.parametrize("back", ["mock", "supabase"])
+def test_the_readme_works_on_supabase(
+    back: str, tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], None]
+) -> None:
+    """With every service on supabase from the start: as the page stands, and where it leads customers back to supabase."""
+    try:
+        find_programs()
+    except Misconfigured as error:
+        missing(str(error))
+    first = [True]
+
+    def on_supabase(step: Step) -> Step:
+        command, printed = step.command, step.printed.replace("auth           mock ", "auth           supabase ")
+        if command == "interlock switch customers mock":
+            command, printed = command.replace("mock", back), printed.replace("mock", back)
+        elif command == "interlock switch customers real":
+            printed = printed.replace("mock", "supabase") if first.pop() else printed
+            first.append(False)
+        elif command.startswith("python examples/") and back == "supabase":
+            printed += " and supabase"  # where the example found them; it leaves them on mock
+        elif command == "interlock status":
+            printed = printed.replace("customers      mock ", f"customers      {back} ")
+        return step._replace(command=command, printed=printed)
+
+    (port,) = free_ports(1)
+    settings = {"INTERLOCK_API_MODE": "supabase", "INTERLOCK_SUPABASE_PORT": str(port)}
+    with started(scratch(tmp_path_factory.mktemp("supabase")), **settings) as product:
+        assert walk(product, on_supabase) >= 10
 
 
 @pytest.mark.parametrize("word", ["make run", "import", "search=", "switch", "export", "status"])

@@ -6,9 +6,9 @@ import platform
 import sys
 from collections.abc import AsyncIterator, Callable
 from importlib import metadata
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
-from interlock.abilities import Probes
+from interlock.abilities import Authenticates, Probes
 from interlock.app import App
 from interlock.cli.exits import Exit
 from interlock.cli.output import Output
@@ -24,6 +24,13 @@ OPTIONAL = {
     "sql": ("sqlalchemy", "aiosqlite", "asyncpg", "alembic"),
     "transfer": ("openpyxl", "xlsxwriter"),
     "seed": ("faker",),
+    "supabase": ("supabase",),
+}
+
+_MENDS = {
+    "real": "look at INTERLOCK_API_BASE_URL",
+    "sql": "run interlock migrate",
+    "supabase": "look at INTERLOCK_SUPABASE_URL, and run supabase db push in its project; or interlock supabase start",
 }
 
 
@@ -70,8 +77,11 @@ async def _surroundings(settings: Settings) -> AsyncIterator[Finding]:
     else:
         yield _port(settings, settings.port, "INTERLOCK_PORT")
         yield _port(settings, settings.api_port, "INTERLOCK_API_PORT")
-    for backend in dict.fromkeys(map(settings.backend_of, settings.backends or ("customers",))):
+    used = dict.fromkeys(map(settings.backend_of, ("customers", *settings.backends)))
+    for backend in used:
         yield await _backend(settings, backend, here)
+    if "supabase" in used:
+        yield await _supabase(settings)
 
 
 def _python() -> Finding:
@@ -130,7 +140,7 @@ async def _backend(settings: Settings, backend: str, here: Running | None) -> Fi
     ):
         mend = "start it: interlock up, or interlock serve --api"
     else:
-        mend = {"real": "look at INTERLOCK_API_BASE_URL", "sql": "run interlock migrate"}.get(backend, "")
+        mend = _MENDS.get(backend, "")
     try:
         app = await App.open(settings.model_copy(update={"api_mode": backend, "backends": {}, "seed_size": 0}))
         try:
@@ -144,3 +154,27 @@ async def _backend(settings: Settings, backend: str, here: Running | None) -> Fi
         return Finding(what, True, "has no probe")
     detail = f"{health.latency * 1000:.1f} ms {health.version} {health.detail}".strip()
     return Finding(what, health.healthy, detail, "" if health.healthy else mend)
+
+
+async def _supabase(settings: Settings) -> Finding:
+    """How the project logs users in, and whether it will know those who logged in elsewhere."""
+    what = "log-in at supabase"
+    try:
+        app = await App.open(settings.model_copy(update={"api_mode": "supabase", "backends": {}}))
+        try:
+            found: Any = await cast("Any", app.router.route("auth").ability(Authenticates)).settings()
+        finally:
+            await app.aclose()
+    except InterlockError as error:
+        return Finding(what, False, error.message, _MENDS["supabase"])
+    if found.get("mailer_autoconfirm"):
+        return Finding(
+            what,
+            False,
+            "addresses are not confirmed: whoever signs up with an invited address is let in",
+            "switch on Confirm email in the project's auth",
+        )
+    if settings.supabase_jwt_secret is None:
+        detail = "without INTERLOCK_SUPABASE_JWT_SECRET, other log-ins are known where the project trusts our key"
+        return Finding(what, True, detail)
+    return Finding(what, True, "addresses are confirmed; other log-ins are known by the project's secret")
