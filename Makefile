@@ -47,7 +47,7 @@ check: setup
 test: check servers
 	$(BIN)/pytest -q
 
-bench: setup
+bench: setup node
 	devstack/install.sh wrk
 	$(BIN)/python -m bench
 

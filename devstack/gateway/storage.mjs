@@ -76,6 +76,16 @@ function listed(objects, prefix) {
   return found;
 }
 
+/** The official clients send a signed upload as a form; lite would keep the form itself. */
+async function unwrapped(request) {
+  if (!request.headers.get("content-type")?.startsWith("multipart/form-data")) return request;
+  const file = [...(await request.formData()).values()].find((part) => part instanceof Blob);
+  const headers = new Headers(request.headers);
+  headers.delete("content-length");
+  headers.set("content-type", file?.type || "application/octet-stream");
+  return new Request(request.url, { method: request.method, headers, body: file ?? new Blob() });
+}
+
 /** Answer a request under /storage/v1. */
 export async function storage(request, url, lite) {
   const path = url.pathname;
@@ -85,7 +95,8 @@ export async function storage(request, url, lite) {
     const answer = await lite(request);
     return answer.ok ? again(answer, listed(await answer.json(), prefix)) : answer;
   }
-  const answer = await lite(request);
+  const signedUpload = request.method === "PUT" && path.startsWith("/storage/v1/object/upload/sign/");
+  const answer = await lite(signedUpload ? await unwrapped(request) : request);
   if (request.method !== "POST" || !answer.ok) return answer;
   if (path.startsWith("/storage/v1/object/upload/sign/")) return again(answer, upload(await answer.json()));
   if (path.startsWith("/storage/v1/object/sign/")) return again(answer, signed(await answer.json()));

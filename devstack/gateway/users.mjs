@@ -72,8 +72,8 @@ async function change(id, given) {
       raw_app_meta_data = jsonb_strip_nulls(coalesce(raw_app_meta_data, '{}') || ${sql.json(given.app_metadata ?? {})}),
       raw_user_meta_data = jsonb_strip_nulls(coalesce(raw_user_meta_data, '{}') || ${sql.json(given.user_metadata ?? {})}),
       updated_at = now()
-      ${Object.keys(columns).length ? sql`, ${sql(columns)}` : sql``}
     where id = ${id}`;
+  if (Object.keys(columns).length) await sql`update auth.users set ${sql(columns)} where id = ${id}`;
   return Response.json(userOf(await userRow(id)));
 }
 

@@ -65,7 +65,7 @@ async def start(settings: Settings, output: Output, *, show_keys: bool) -> int:
 def _spawn(settings: Settings, said: Path, failed: Path) -> subprocess.Popen[bytes]:
     said.parent.mkdir(parents=True, exist_ok=True)
     with said.open("wb") as out, failed.open("wb") as err:
-        return subprocess.Popen(  # noqa: S603  # ourselves
+        return subprocess.Popen(  # ourselves
             [sys.executable, "-m", "interlock", "supabase", "serve"],
             stdin=subprocess.DEVNULL,
             stdout=out,
