@@ -20,11 +20,13 @@ class Attack:
 
     def run(self, world: World) -> None:
         """Strike, look whether A is as it was, then show that who may, can."""
-        before = world.state()
+        if not world.settled:
+            world.settle()
         self.strike(world)
-        assert world.state() == before, f"{self.name}: something of tenant A changed"
+        assert world.state() == world.settled, f"{self.name}: something of tenant A changed"
         if self.control is not None:
             self.control(world)
+            world.settle()
 
 
 class Table(dict[str, Attack]):

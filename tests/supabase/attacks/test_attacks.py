@@ -6,8 +6,9 @@ import pytest
 from tests.supabase.attacks.reads import READS
 from tests.supabase.attacks.table import Attack
 from tests.supabase.attacks.world import World
+from tests.supabase.attacks.writes import WRITES
 
-ATTACKS: dict[str, Attack] = {**READS}
+ATTACKS: dict[str, Attack] = {**READS, **WRITES}
 
 
 @pytest.mark.parametrize("name", ATTACKS)

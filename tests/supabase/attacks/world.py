@@ -178,6 +178,7 @@ class World:
 
     def __post_init__(self) -> None:
         self.canaries: tuple[str, ...] = ()
+        self.settled = ""
         self.a = str(new_id())
         self.b_tenant = str(new_id())
         self.mark = f"zq{secrets.token_hex(6)}"
@@ -253,6 +254,10 @@ class World:
         found = [canary for canary in self.canaries if canary in got and canary not in said]
         if found:
             raise Leak(f"{found} came back: {received[:600]}")
+
+    def settle(self) -> None:
+        """What A has now is how it must be after a strike."""
+        self.settled = self.state()
 
     def state(self) -> str:
         """A digest of everything that A has."""
