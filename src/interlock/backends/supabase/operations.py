@@ -75,7 +75,7 @@ def _known_of(reply: Reply) -> _Known | None:
     if fault.code != "PT409" or fault.message != "operation_done":
         return None
     try:
-        return _known.decode(fault.details or "")
+        return _known.decode(fault.details if isinstance(fault.details, str) else "")
     except UNREADABLE as error:
         raise Unavailable("supabase kept an operation that is not of this version; compare its migrations") from error
 

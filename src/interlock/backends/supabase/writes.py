@@ -17,7 +17,7 @@ from interlock.backends.supabase.client import Caller
 from interlock.backends.supabase.codec import Codec
 from interlock.backends.supabase.compile import quoted
 from interlock.backends.supabase.faults import Concern
-from interlock.backends.supabase.operations import Operation
+from interlock.backends.supabase.operations import Done, Operation
 from interlock.backends.supabase.steps import Steps, unsettled
 from interlock.contract import Identity, Outcome, Record, Request, Response
 from interlock.entity import Entity
@@ -44,6 +44,9 @@ STEPS_AT_ONCE: Final = 2
 
 LOOKS: Final = 3
 """How often an item is sent whose reason for being left out has gone when it is looked for."""
+
+_APART: Final = ""
+"""Stands among a step's rejections where its items were sent each by itself."""
 
 _CHANGING: Final = frozenset({"update", "delete", "restore"})
 _SYSTEM: Final = Identity("system", "system", "system")
@@ -108,31 +111,56 @@ class Writer:
     # -- update, delete, restore ----------------------------------------------------------------------------------
 
     async def _change(self, request: Request, codec: Codec) -> list[Outcome]:
-        # A statement that meets a unique key writes nothing, and which of two rows gets a value depends on their order.
         unique = {unique.field for unique in codec.entity.unique}
         meets = bool(unique) and (request.verb == "restore" or not unique.isdisjoint(request.patch or ()))
         steps = Steps(self._caller, codec, request, _recorded(request) if meets else Operation(request))
-        parts = _runs(request.ids, 1 if meets else IDS_AT_ONCE)
+        parts = _runs(request.ids, IDS_AT_ONCE)
+        # Which of two rows gets a value depends on their order.
         ordered = meets or len(set(request.ids)) < len(request.ids)
 
         async def part(number: int) -> Sequence[Outcome]:
+            if meets and len(parts[number]) > 1:
+                return await self._change_meeting(request, codec, steps, str(number), parts[number])
             return await self._change_some(request, codec, steps, str(number), parts[number], skip=meets)
 
         return await _all(request, steps, parts, part, 1 if ordered else STEPS_AT_ONCE)
 
+    async def _change_meeting(
+        self, request: Request, codec: Codec, steps: Steps, step: str, ids: Sequence[str]
+    ) -> list[Outcome]:
+        """All at once if they meet no unique key; else, which is kept with the operation, each by itself, in order."""
+        done = await self._send(request, codec, steps, step, ids)
+        if done is None:
+            await steps.keep(step, {_APART: InterlockError("a unique key was met")})
+            with unsettled(request):
+                done = await self._send(request, codec, steps, step, ids)
+        if done is not None and (done.rows or _APART not in done.rejected):
+            return await self._change_some(request, codec, steps, step, ids, done=done)
+        found = await self._change_some(request, codec, steps, f"{step}.0", ids[:1], skip=True)
+        with unsettled(request):
+            for place, one in enumerate(ids[1:], 1):
+                found += await self._change_some(request, codec, steps, f"{step}.{place}", [one], skip=True)
+        return found
+
     async def _change_some(
-        self, request: Request, codec: Codec, steps: Steps, step: str, ids: Sequence[str], *, skip: bool
+        self,
+        request: Request,
+        codec: Codec,
+        steps: Steps,
+        step: str,
+        ids: Sequence[str],
+        *,
+        skip: bool = False,
+        done: Done | None = None,
     ) -> list[Outcome]:
         found: dict[str, Outcome] = {}
-        body = _patch(request, codec)
         for look in range(LOOKS):
             left = [one for one in ids if one not in found]
             named = f"{step}+{look}" if look else step
-            path = f"{_named(request, codec, left)}{_guards(request)}"
-            done = await steps.done(named, "PATCH", path, body, left, skip=skip)
-            if done is None:
+            if done is None and (done := await self._send(request, codec, steps, named, left, skip=skip)) is None:
                 raise OutcomeUnknown(request.operation_id, "a unique key was met that the entity does not name")
             found |= {one: outcome for one in left if (outcome := done.outcome(one)) is not None}
+            done = None
             if len(found) < len(ids):
                 with unsettled(request):
                     missed = await self._missed(request, codec, [one for one in left if one not in found])
@@ -141,6 +169,12 @@ class Writer:
             if len(found) == len(ids):
                 return [found[one] for one in ids]
         raise Forbidden(f"{request.resource}: the role may not {request.verb}")
+
+    async def _send(
+        self, request: Request, codec: Codec, steps: Steps, step: str, ids: Sequence[str], *, skip: bool = False
+    ) -> Done | None:
+        path = f"{_named(request, codec, ids)}{_guards(request)}"
+        return await steps.done(step, "PATCH", path, _patch(request, codec), ids, skip=skip)
 
     async def _missed(self, request: Request, codec: Codec, ids: Sequence[str]) -> dict[str, InterlockError]:
         """Why items were not written. One whose reason has gone meanwhile is left out: it is tried again."""
