@@ -16,6 +16,23 @@ alter table app.operations enable row level security;
 revoke all on app.operations from public, anon, authenticated, service_role;
 create index operations_at_idx on app.operations (at);
 
+-- Forget operations older than `keep`, `most` of them; answers how many. A write sent again after that is a new one. One of a hundred
+-- recorded writes does it by the way.
+create function app.prune_operations(keep interval default '30 days', most integer default 10000) returns bigint
+language plpgsql volatile security definer set search_path = '' as $$
+declare
+  pruned bigint;
+begin
+  delete from app.operations o using (
+    select p.tenant_id, p.operation_id, p.step from app.operations p where p.at < now() - keep order by p.at limit most
+      for update skip locked
+  ) old where (o.tenant_id, o.operation_id, o.step) = (old.tenant_id, old.operation_id, old.step);
+  get diagnostics pruned = row_count;
+  return pruned;
+end $$;
+revoke all on function app.prune_operations(interval, integer) from public;
+grant execute on function app.prune_operations(interval, integer) to service_role;
+
 -- Begin the operation, or answer for it: raises PT409 with what it answered at first, PT422 where it was another request.
 create function app.remember_operation(tenant text, caller_id text, operation text, part text, mark text) returns void
 language plpgsql volatile security definer set search_path = '' as $$
@@ -25,6 +42,9 @@ begin
   insert into app.operations (tenant_id, operation_id, step, fingerprint, user_id)
     values (tenant, operation, part, mark, caller_id) on conflict on constraint operations_pkey do nothing;
   if found then
+    if random() < 0.01 then
+      perform app.prune_operations('30 days', 200);
+    end if;
     return;
   end if;
   select o.fingerprint, o.user_id, o.rows, o.rejected, o.xid into known from app.operations o
@@ -121,18 +141,3 @@ begin
 end $$;
 revoke all on function public.interlock_reject(text, text, text, jsonb) from public, anon, authenticated, service_role;
 grant execute on function public.interlock_reject(text, text, text, jsonb) to authenticated;
-
--- Forget operations older than `keep`, `most` of them; answers how many. A write sent again after that is a new one.
-create function app.prune_operations(keep interval default '30 days', most integer default 10000) returns bigint
-language plpgsql volatile security definer set search_path = '' as $$
-declare
-  pruned bigint;
-begin
-  delete from app.operations o using (
-    select p.tenant_id, p.operation_id, p.step from app.operations p where p.at < now() - keep order by p.at limit most
-  ) old where (o.tenant_id, o.operation_id, o.step) = (old.tenant_id, old.operation_id, old.step);
-  get diagnostics pruned = row_count;
-  return pruned;
-end $$;
-revoke all on function app.prune_operations(interval, integer) from public;
-grant execute on function app.prune_operations(interval, integer) to service_role;

@@ -29,6 +29,18 @@ create trigger d_member_changed after update on public.users
     or (old.deleted_at is null) <> (new.deleted_at is null)
   ) execute function app.keep_membership();
 
+-- Who was erased, by the service role, is let go like one who was deleted.
+create function app.end_membership() returns trigger language plpgsql security definer set search_path = '' as $$
+begin
+  update app.memberships m set revoked_at = coalesce(m.revoked_at, now())
+    where m.tenant_id = old.tenant_id and m.user_id = old.id;
+  return null;
+end $$;
+revoke all on function app.end_membership() from public;
+
+create trigger d_member_erased after delete on public.users
+  for each row execute function app.end_membership();
+
 -- An auth user whose confirmed address has exactly one invited user becomes that user. The tenant named at sign-up chooses among
 -- several invitations and grants nothing. It runs on each change, since auth writes app_metadata anew when it adds a provider.
 create function app.join_tenant() returns trigger language plpgsql security definer set search_path = '' as $$

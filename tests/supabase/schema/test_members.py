@@ -141,6 +141,15 @@ async def test_a_revoked_user_reaches_nothing_whatever_the_token_says(database: 
         assert await connection.fetchval("select count(*) from public.samples") == 1
 
 
+async def test_who_was_erased_reaches_nothing(database: Database) -> None:
+    boss = new_identity()
+    user = await invite(database, boss, address(), "admin")
+    async with database.as_(None, role="service_role") as connection:
+        await connection.execute("delete from public.users where id = $1", user)
+    async with database.as_(Identity(user, boss.tenant_id, "admin")) as connection:
+        assert await connection.fetchval("select app.tenant_id()") is None
+
+
 async def test_a_user_of_another_backend_has_the_tokens_word(database: Database) -> None:
     who = new_identity("agent")
     async with database.as_(who) as connection:

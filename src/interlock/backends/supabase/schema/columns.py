@@ -39,109 +39,16 @@ _DEFAULTS: Final = MappingProxyType(
 _LONGEST: Final = 63
 
 # Words that PostgreSQL takes for no column's name unless they are quoted.
-_RESERVED: Final = frozenset(
-    [
-        "all",
-        "analyse",
-        "analyze",
-        "and",
-        "any",
-        "array",
-        "as",
-        "asc",
-        "asymmetric",
-        "authorization",
-        "binary",
-        "both",
-        "case",
-        "cast",
-        "check",
-        "collate",
-        "collation",
-        "column",
-        "concurrently",
-        "constraint",
-        "create",
-        "cross",
-        "current_catalog",
-        "current_date",
-        "current_role",
-        "current_schema",
-        "current_time",
-        "current_timestamp",
-        "current_user",
-        "default",
-        "deferrable",
-        "desc",
-        "distinct",
-        "do",
-        "else",
-        "end",
-        "except",
-        "false",
-        "fetch",
-        "for",
-        "foreign",
-        "freeze",
-        "from",
-        "full",
-        "grant",
-        "group",
-        "having",
-        "ilike",
-        "in",
-        "initially",
-        "inner",
-        "intersect",
-        "into",
-        "is",
-        "isnull",
-        "join",
-        "lateral",
-        "leading",
-        "left",
-        "like",
-        "limit",
-        "localtime",
-        "localtimestamp",
-        "natural",
-        "not",
-        "notnull",
-        "null",
-        "offset",
-        "on",
-        "only",
-        "or",
-        "order",
-        "outer",
-        "overlaps",
-        "placing",
-        "primary",
-        "references",
-        "returning",
-        "right",
-        "select",
-        "session_user",
-        "similar",
-        "some",
-        "symmetric",
-        "table",
-        "tablesample",
-        "then",
-        "to",
-        "trailing",
-        "true",
-        "union",
-        "unique",
-        "user",
-        "using",
-        "variadic",
-        "verbose",
-        "when",
-        "where",
-        "window",
-        "with",
-    ]
+_RESERVED: Final = re.compile(
+    r"all|analyse|analyze|and|any|array|as|asc|asymmetric|authorization|binary|both|case|cast|"
+    r"check|collate|collation|column|concurrently|constraint|create|cross|current_catalog|"
+    r"current_date|current_role|current_schema|current_time|current_timestamp|current_user|default|"
+    r"deferrable|desc|distinct|do|else|end|except|false|fetch|for|foreign|freeze|from|full|grant|"
+    r"group|having|ilike|in|initially|inner|intersect|into|is|isnull|join|lateral|leading|left|"
+    r"like|limit|localtime|localtimestamp|natural|not|notnull|null|offset|on|only|or|order|outer|"
+    r"overlaps|placing|primary|references|returning|right|select|session_user|similar|some|symmetric|"
+    r"table|tablesample|then|to|trailing|true|union|unique|user|using|variadic|verbose|when|where|"
+    r"window|with"
 )
 
 _ID: Final = "^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$"
@@ -152,7 +59,7 @@ def name(*parts: str) -> str:
     joined = "_".join(parts)
     if len(joined.encode()) > _LONGEST:
         raise TypeError(f"{joined!r} is longer than the {_LONGEST} bytes of a name in PostgreSQL; choose shorter names")
-    if re.fullmatch(r"[a-z_][a-z0-9_]*", joined) and joined not in _RESERVED:
+    if re.fullmatch(r"[a-z_][a-z0-9_]*", joined) and not _RESERVED.fullmatch(joined):
         return joined
     return '"' + joined.replace('"', '""') + '"'
 

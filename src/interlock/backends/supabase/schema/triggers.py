@@ -279,9 +279,10 @@ def _differing(entity: Entity[Any], row: str) -> str:
             n, o = f"{n}::text", f"{o}::text"
         shown = f"""'"{field.wire}":' || coalesce(to_json({wire_json(field, row)})::text, 'null')"""
         parts.append(f"case when {n} is distinct from {o} then {shown} end")
-    packs = [parts[i : i + _MOST_ARGUMENTS] for i in range(0, len(parts), _MOST_ARGUMENTS)]
-    joined = [f"concat_ws(',',\n      {(',' + chr(10) + '      ').join(pack)})" for pack in packs]
-    inner = joined[0] if len(joined) == 1 else f"concat_ws(',', {', '.join(f'nullif({j}, chr(0))' for j in joined)})"
+    packs = [",\n      ".join(parts[i : i + _MOST_ARGUMENTS]) for i in range(0, len(parts), _MOST_ARGUMENTS)]
+    joined = [f"concat_ws(',',\n      {pack})" for pack in packs]
+    several = ", ".join(f"nullif({part}, '')" for part in joined)
+    inner = joined[0] if len(joined) == 1 else f"concat_ws(',', {several})"
     return f"'{{' || {inner} || '}}'"
 
 
