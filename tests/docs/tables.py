@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import typing
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -85,9 +85,15 @@ def error_tree() -> str:
 
 def commands() -> str:
     group: Any = typer.main.get_command(build())
-    parts = []
+    return "\n".join(_commands("interlock", group)).strip()
+
+
+def _commands(above: str, group: Any) -> Iterator[str]:
+    """The commands of a group, and those of the groups within it."""
     for name, command in group.commands.items():
-        lines = [f"## interlock {name}", "", str(command.help).strip(), ""]
+        if command.hidden:
+            continue
+        lines = [f"## {above} {name}", "", str(command.help).strip(), ""]
         rows = []
         for parameter in command.params:
             if getattr(parameter, "hidden", False):
@@ -97,8 +103,9 @@ def commands() -> str:
             rows.append([f"`{shown}`", str(getattr(parameter, "help", "") or "")])
         if rows:
             lines += [_rows(["argument", ""], rows), ""]
-        parts.append("\n".join(lines))
-    return "\n".join(parts).strip()
+        yield "\n".join(lines)
+        if hasattr(command, "commands"):
+            yield from _commands(f"{above} {name}", command)
 
 
 def _signature(method: Any) -> str:
