@@ -80,8 +80,9 @@ async def test_ten_thousand_changes_over_a_stream_that_is_cut_twenty_times(app: 
         stream = api.changes("customers", ME, "start")
         async with aclosing(stream):
             following = asyncio.ensure_future(account.follow(stream))
+            await account.begun.wait()
             await asyncio.gather(*(write(place) for place in range(WRITERS)))
-            await account.until_whole(written, PATIENCE)
+            await account.until_whole(written, following, PATIENCE)
             following.cancel()
             await asyncio.wait((following,))
         await api.aclose()

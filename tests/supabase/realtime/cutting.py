@@ -111,6 +111,7 @@ class Account:
         self._read: dict[str, int] = {}
         self._last: dict[str, int] = {}
         self.disordered: list[Change] = []
+        self.begun = asyncio.Event()
         self._moved = asyncio.Event()
 
     async def follow(self, stream: AsyncIterator[Change]) -> None:
@@ -120,6 +121,7 @@ class Account:
                 self._last.clear()
                 for row in await self._read_all():
                     self._read[row.id] = max(row.version, self._read.get(row.id, 0))
+                self.begun.set()
             else:
                 self.told[change.record_id, change.version] += 1
                 if change.version <= self._last.get(change.record_id, 0):
@@ -142,9 +144,21 @@ class Account:
         """What they were told of twice."""
         return {change for change, times in self.told.items() if times > 1}
 
-    async def until_whole(self, written: Iterable[tuple[str, int]], patience: float) -> None:
+    async def until_whole(
+        self, written: Iterable[tuple[str, int]], following: asyncio.Future[None], patience: float
+    ) -> None:
+        """Returns once nothing is missing. Raises what ended the watch."""
         wanted = set(written)
-        async with asyncio.timeout(patience):
-            while self.missing(wanted):
-                self._moved.clear()
-                await self._moved.wait()
+        ends = asyncio.get_running_loop().time() + patience
+        while missing := self.missing(wanted):
+            self._moved.clear()
+            moved = asyncio.ensure_future(self._moved.wait())
+            left = ends - asyncio.get_running_loop().time()
+            await asyncio.wait((moved, following), timeout=max(left, 0), return_when=asyncio.FIRST_COMPLETED)
+            moved.cancel()
+            if following.done():
+                following.result()
+                raise AssertionError("the watch ended by itself")
+            assert left > 0, (
+                f"{len(missing)} of {len(wanted)} changes were never told of, such as {sorted(missing)[:3]}"
+            )

@@ -19,10 +19,10 @@ pytestmark = pytest.mark.anyio
 CHANGES = 10_000
 WRITERS = 4
 CUTS = 20
-PATIENCE = 180.0
+PATIENCE = 90.0
 
 
-@pytest.mark.parametrize(("seed", "pace"), [(1, Pace()), (2, Pace()), (3, NEVER), (4, NEVER), (5, NEVER), (6, NEVER)])
+@pytest.mark.parametrize(("seed", "pace"), [(1, Pace()), (2, NEVER), (3, NEVER)])
 async def test_ten_thousand_changes_over_a_connection_that_is_cut_twenty_times(
     world: World, seed: int, pace: Pace
 ) -> None:
@@ -61,9 +61,12 @@ async def test_ten_thousand_changes_over_a_connection_that_is_cut_twenty_times(
             asyncio.ensure_future(account.follow(stream))
             for account, stream in zip((mine, alike, other), streams, strict=True)
         ]
+        # A watch that is cut before it began is an error of its caller's, told at once; one that began goes on.
+        for account in (mine, alike, other):
+            await account.begun.wait()
         await asyncio.gather(*(write(place) for place in range(WRITERS)))
-        for account, all_of_it in ((mine, written), (alike, written), (other, theirs)):
-            await account.until_whole(all_of_it, PATIENCE)
+        for account, all_of_it, task in zip((mine, alike, other), (written, written, theirs), following, strict=True):
+            await account.until_whole(all_of_it, task, PATIENCE)
         for task in following:
             task.cancel()
         await asyncio.wait(following)
