@@ -7,6 +7,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { auth } from "./auth.mjs";
 import { Blobs } from "./blobs.mjs";
+import { serve } from "./fast.mjs";
 import { admitted, forLite, keyOf, roleOf } from "./keys.mjs";
 import { Proxy } from "./proxy.mjs";
 import { rest } from "./rest.mjs";
@@ -38,7 +39,8 @@ const lite = getRequestListener(async (request, environment) => {
   const next = async (asked) => app.fetch(forLiteOf(asked, key), { peerAddress });
   if (url.pathname.startsWith("/auth/v1/")) return auth(request, url, next, roleOf(key) === "service_role");
   return storage(request, url, next);
-});
+  // Node itself reads a refused upload to its end. This listener breaks it off after half a second, before its sender sees the answer.
+}, { autoCleanupIncoming: false });
 
 // Links in mails, public files and signed URLs are opened by browsers, which have no key.
 const OPEN = /^\/(auth\/v1\/(verify|health|authorize|callback|\.well-known\/)|storage\/v1\/object\/(public|sign|upload\/sign)\/)/;
@@ -75,10 +77,11 @@ server.on("upgrade", (request, socket, head) => {
 });
 
 server.keepAliveTimeout = 60_000;
-server.listen(settings.port, "127.0.0.1", () => console.log(`the front door listens on ${settings.port}`));
+const door = net.createServer((socket) => serve(socket, (taken) => server.emit("connection", taken)));
+door.listen(settings.port, "127.0.0.1", () => console.log(`the front door listens on ${settings.port}`));
 
 process.on("SIGTERM", async () => {
-  server.close();
+  door.close();
   server.closeAllConnections();
   await sql.end({ timeout: 1 });
   process.exit(0);

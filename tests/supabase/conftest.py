@@ -16,10 +16,8 @@ from anyio.from_thread import start_blocking_portal
 from interlock.backends.supabase.schema import statements
 from interlock.devstack import Stack, running
 from interlock.errors import Misconfigured
-from interlock.services.policy import allowed
+from interlock.services.policy import able
 from interlock.testing.samples import TEST_ENTITIES
-
-ROLES = ("viewer", "agent", "manager", "admin", "system")
 
 
 @dataclass(frozen=True)
@@ -34,11 +32,7 @@ class Project:
 
 def sample_tables() -> str:
     """The SQL of the tables that the conformance suite works on."""
-
-    def roles(resource: str, action: str) -> list[str]:
-        return [role for role in ROLES if action in allowed(role, resource)]  # type: ignore[arg-type]  # ROLES are roles
-
-    return statements(TEST_ENTITIES, roles=roles)
+    return statements(TEST_ENTITIES, roles=able)
 
 
 @pytest.fixture(scope="session")
