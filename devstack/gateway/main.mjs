@@ -36,11 +36,16 @@ const lite = getRequestListener(async (request, environment) => {
   const url = new URL(request.url);
   const key = environment.incoming.stackKey;
   const peerAddress = environment.incoming.socket.remoteAddress ?? null;
-  const next = async (asked) => app.fetch(forLiteOf(asked, key), { peerAddress });
+  const next = async (asked) => {
+    const passed = forLiteOf(asked, key);
+    const answer = await app.fetch(passed, { peerAddress });
+    // A refused upload is read to its end, as hosted front doors do: broken off, its sender would never see the answer.
+    if (!answer.ok && passed.body && !passed.body.locked) for await (const _ of passed.body);
+    return answer;
+  };
   if (url.pathname.startsWith("/auth/v1/")) return auth(request, url, next, roleOf(key) === "service_role");
   return storage(request, url, next);
-  // Node itself reads a refused upload to its end. This listener breaks it off after half a second, before its sender sees the answer.
-}, { autoCleanupIncoming: false });
+});
 
 // Links in mails, public files and signed URLs are opened by browsers, which have no key.
 const OPEN = /^\/(auth\/v1\/(verify|health|authorize|callback|\.well-known\/)|storage\/v1\/object\/(public|sign|upload\/sign)\/)/;
