@@ -80,7 +80,7 @@ async def test_every_character_in_every_operator(subject: Subject, way: str, pac
 
 
 @pytest.mark.parametrize("pack", PACKS, ids=map(named, PACKS))
-async def test_every_character_in_searches(subject: Subject, way: str, pack: str) -> None:
+async def test_every_character_in_searches(subject: Subject, pack: str) -> None:
     async def one(character: str) -> None:
         caller = Caller(subject)
         rows = await rows_with(caller, character)

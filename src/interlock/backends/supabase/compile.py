@@ -14,7 +14,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from interlock.contract import Condition, Deleted, Filter, Group, Query, Sort
-from interlock.entity import Entity, fold
+from interlock.entity import Entity
 from interlock.paging import Place
 
 __all__ = ["after", "columns_of", "condition", "conditions", "encoded", "order", "quoted", "text_of"]
@@ -50,14 +50,9 @@ def text_of(value: Any) -> str:
 
 
 def conditions(entity: Entity[Any], query: Query, beyond: Filter | None = None) -> str:
-    """The parameter `and=(...)`, or nothing: undeleted or not, of the filter, beyond a place.
-
-    A search is in it where it does not come by the function for it, which is so beside `near`.
-    """
+    """The parameter `and=(...)`, or nothing: undeleted or not, of the filter, beyond a place."""
     found = [_DELETED[query.deleted]] if query.deleted in _DELETED else []
     found += [condition(entity, where) for where in (query.where, beyond) if where is not None]
-    if query.search and query.near is not None:
-        found.append(f"search_text.match.{quoted(_literally(fold(query.search)))}")
     return f"&and=({encoded(','.join(found))})" if found else ""
 
 

@@ -31,13 +31,13 @@ IDS_IN_A_URL: Final = 150
 _PAST_THE_END: Final = 416
 _DEFAULT: Final = Query()
 _UNCOUNTED: Final[Mapping[str, str]] = MappingProxyType({})
+_COUNTED: Final[Mapping[str, str]] = MappingProxyType({"Prefer": "count=exact"})
 
 _PYTHON: Final[Mapping[str, Any]] = MappingProxyType(
     {"int": int, "float": float, "decimal": Decimal, "bool": bool, "date": date, "datetime": datetime}
 )
 
 _groups = msgspec.json.Decoder(list[list[Any]])
-_encode = msgspec.json.Encoder().encode
 
 Found = tuple[tuple[Any, ...], int | None]
 """Rows, and how many there are in all where that was asked for."""
@@ -59,11 +59,15 @@ class Reader:
         beyond = None
         if query.cursor is not None:
             beyond = after(codec.entity, sorts, decode_cursor(codec.entity, sorts, query.cursor))
-        matching = conditions(codec.entity, query, beyond)
-        if len(matching) + len(codec.select) > LONGEST_URL:
+        if query.search or query.near is not None:
+            # Found by an index that policies hide; of what a function answers, PostgREST filters by no column that isn't selected.
             rows, total = await self._at_length(request, codec, query, sorts, beyond)
         else:
-            rows, total = await self._by_url(request, codec, query, sorts, matching)
+            matching = conditions(codec.entity, query, beyond)
+            if len(matching) + len(codec.select) > LONGEST_URL:
+                rows, total = await self._at_length(request, codec, query, sorts, beyond)
+            else:
+                rows, total = await self._by_url(request, codec, query, sorts, matching)
         cursor = None
         if len(rows) > query.limit:
             rows = rows[: query.limit]
@@ -105,41 +109,36 @@ class Reader:
     async def _by_url(
         self, request: Request, codec: Codec, query: Query, sorts: tuple[Sort, ...], matching: str
     ) -> Found:
-        path, body = _source(request.resource, query)
-        order_by = "" if query.near is not None else f"&order={order(codec.entity, sorts)}"
-        asked = f"{path}?select={codec.select}{matching}{order_by}"
+        asked = f"{request.resource}?select={codec.select}{matching}&order={order(codec.entity, sorts)}"
         # A project gives at most a thousand rows at once: whether another follows a full page is asked for apart.
         most = min(query.limit + 1, MAX_LIMIT)
         url = f"{asked}&limit={most}&offset={query.offset}" if query.offset else f"{asked}&limit={most}"
         if query.count == "none":
-            rows, total = await self._ask(request, codec, url, body), None
+            rows, total = await self._ask(request, codec, url), None
         elif query.cursor is None:
-            rows, total = await self._ask_counted(request, codec, url, body)
+            rows, total = await self._ask_counted(request, codec, url)
         else:
-            everything = f"{path}?select=id{conditions(codec.entity, query)}&limit=0"
-            rows = await self._ask(request, codec, url, body)
-            _, total = await self._ask_counted(request, codec, everything, body)
+            everything = f"{request.resource}?select=id{conditions(codec.entity, query)}&limit=0"
+            rows = await self._ask(request, codec, url)
+            _, total = await self._ask_counted(request, codec, everything)
         if len(rows) == query.limit == MAX_LIMIT:
-            rows += await self._ask(request, codec, f"{asked}&limit=1&offset={query.offset + MAX_LIMIT}", body)
+            rows += await self._ask(request, codec, f"{asked}&limit=1&offset={query.offset + MAX_LIMIT}")
         return rows, total
 
-    async def _ask(self, request: Request, codec: Codec, url: str, body: bytes | None) -> tuple[Any, ...]:
-        return codec.rows((await self._send(request, url, body)).body)
+    async def _ask(self, request: Request, codec: Codec, url: str) -> tuple[Any, ...]:
+        return codec.rows((await self._send(request, url, _UNCOUNTED)).body)
 
-    async def _ask_counted(self, request: Request, codec: Codec, url: str, body: bytes | None) -> Found:
+    async def _ask_counted(self, request: Request, codec: Codec, url: str) -> Found:
         # An estimate would be made of all tenants' rows: the project refuses to give one.
-        reply = await self._send(request, url, body, {"Prefer": "count=exact"})
+        reply = await self._send(request, url, _COUNTED)
         return () if reply.status == _PAST_THE_END else codec.rows(reply.body), _total(reply)
 
-    async def _send(
-        self, request: Request, url: str, body: bytes | None, headers: Mapping[str, str] = _UNCOUNTED
-    ) -> Reply:
+    async def _send(self, request: Request, url: str, headers: Mapping[str, str]) -> Reply:
         return await self._caller.send(
-            "GET" if body is None else "POST",
+            "GET",
             url,
             Concern(request.resource),
             request.identity,
-            body=body,
             headers=headers,
             deadline=request.deadline,
             also=(_PAST_THE_END,) if headers else (),
@@ -150,7 +149,7 @@ class Reader:
             named = msgspec.structs.replace(query, where=Condition("id", "in", ids), limit=len(ids))
             return (await self._at_length(request, codec, named, (), None))[0]
         url = f"{request.resource}?select={codec.select}&id=in.({','.join(ids)}){conditions(codec.entity, query)}"
-        return await self._ask(request, codec, url, None)
+        return await self._ask(request, codec, url)
 
     async def _at_length(
         self, request: Request, codec: Codec, query: Query, sorts: tuple[Sort, ...], beyond: Filter | None
@@ -171,15 +170,6 @@ class Reader:
         return await self._caller.function(
             request.identity, name, arguments, concern=Concern(request.resource), deadline=request.deadline
         )
-
-
-def _source(resource: str, query: Query) -> tuple[str, bytes | None]:
-    """The table, or the function that finds by an index what policies hide from it; and the function's arguments."""
-    if query.near is not None:
-        return f"rpc/{resource}_near", _encode(query.near)
-    if query.search:
-        return f"rpc/{resource}_search", _encode({"needle": query.search})
-    return resource, None
 
 
 def _question(query: Query) -> dict[str, Any]:
