@@ -249,7 +249,7 @@ async def test_a_project_that_is_not_there(someone: Identity) -> None:
 def checked(*sources: Path) -> subprocess.CompletedProcess[str]:
     """Deno's type checker, offline."""
     programs = find_programs()
-    command = (
+    command: tuple[str | Path, ...] = (
         programs.deno, "check", "--quiet", "--no-remote", "--cached-only", "--no-lock", "--node-modules-dir=manual",
         f"--config={programs.sources / 'functions' / 'check.json'}", *sources,
     )  # fmt: skip

@@ -45,9 +45,8 @@ async def test_who_is_invited_can_log_in_by_the_mail(
     session = await client.auth.verify_otp({"token_hash": found[1], "type": "email"})
     assert session.user is not None
     assert session.user.app_metadata["tenant_id"] == ours.name
-    assert [row["id"] for row in (await client.table("users").select("id").eq("id", user.id).execute()).data] == [
-        user.id
-    ]
+    rows: Any = (await client.table("users").select("id").eq("id", user.id).execute()).data
+    assert rows == [{"id": user.id}]
 
 
 async def test_the_same_operation_invites_once(local_stack: Stack, functions: SupabaseFunctions, ours: Tenant) -> None:
