@@ -36,7 +36,11 @@ node: $(NODE_STAMPS)
 	cd $* && npm ci --no-audit --no-fund --loglevel=error
 	touch $@
 
-run: setup
+# Without a project of its own, a service on supabase runs on a local one, whose servers must be there.
+MODES := $(filter INTERLOCK_API_MODE INTERLOCK_%_BACKEND VITE_API_MODE VITE_%_BACKEND,$(.VARIABLES))
+LOCAL_SUPABASE := $(if $(INTERLOCK_SUPABASE_URL)$(VITE_SUPABASE_URL),,$(findstring supabase,$(foreach mode,$(MODES),$($(mode)))))
+
+run: setup $(if $(LOCAL_SUPABASE),servers)
 	$(BIN)/interlock up
 
 check: setup
