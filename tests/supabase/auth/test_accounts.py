@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import hashlib
+import json
+import time
+import uuid
 from typing import Any
 
 import httpx
@@ -346,3 +351,47 @@ async def test_what_was_asked_of_nobody_tells_too_many_calls(accounts: SupabaseA
 
 def test_keys_are_in_no_repr() -> None:
     assert "hush" not in repr(SupabaseAccounts("http://x", "hush-anon", service_key="hush-service"))
+
+
+async def test_oauth_proves_with_pkce_that_who_finishes_is_who_began() -> None:
+    """Against answers as GoTrue gives them: the local stack has no provider to go to."""
+    now = int(time.time())
+    metadata = {"tenant_id": new_id(), "role": "agent", "user_id": new_id()}
+    token = jwt.encode(
+        {"sub": str(uuid.uuid4()), "exp": now + 60, "app_metadata": metadata}, "s" * 40, algorithm="HS256"
+    )
+    asked: list[httpx.Request] = []
+
+    def reply(request: httpx.Request) -> httpx.Response:
+        asked.append(request)
+        if request.url.path.endswith("/settings"):
+            return httpx.Response(200, json={"external": {"github": True, "google": False}})
+        if request.url.path.endswith("/users"):
+            return httpx.Response(200, json=[])
+        user = {
+            "id": str(uuid.uuid4()),
+            "aud": "authenticated",
+            "app_metadata": metadata,
+            "user_metadata": {},
+            "created_at": "2026-01-01T00:00:00Z",
+        }
+        granted = {"access_token": token, "refresh_token": "r", "token_type": "bearer", "expires_in": 60, "user": user}
+        return httpx.Response(200, json=granted)
+
+    accounts = SupabaseAccounts("http://project.test", "key")
+    accounts._http = httpx.AsyncClient(transport=httpx.MockTransport(reply))
+    begun, other = [await accounts.start_oauth("github", "https://app.test/back") for _ in range(2)]
+    sent = httpx.URL(begun.url).params
+    digest = base64.urlsafe_b64encode(hashlib.sha256(begun.verifier.encode()).digest()).rstrip(b"=").decode()
+    assert (sent["provider"], sent["redirect_to"]) == ("github", "https://app.test/back")
+    assert (sent["code_challenge"], sent["code_challenge_method"].lower()) == (digest, "s256")
+    assert begun.verifier != other.verifier
+    assert begun.verifier not in repr(begun) + begun.url
+    session = await accounts.finish_oauth("code", begun.verifier)
+    assert session.identity.user_id == metadata["user_id"]
+    (exchange,) = [request for request in asked if request.url.path.endswith("/token")]
+    assert exchange.url.params["grant_type"] == "pkce"
+    assert json.loads(exchange.content) == {"auth_code": "code", "code_verifier": begun.verifier}
+    with pytest.raises(Unsupported):
+        await accounts.start_oauth("google", "https://app.test/back")
+    await accounts.aclose()
