@@ -8,6 +8,7 @@ import hashlib
 import json
 import time
 import uuid
+from types import MappingProxyType
 from typing import Any
 
 import httpx
@@ -37,7 +38,9 @@ pytestmark = pytest.mark.anyio
 
 async def changed(backend: SupabaseBackend, who: Identity, **patch: Any) -> None:
     admin = Identity(new_id(), who.tenant_id, "admin")
-    request = Request("update", "users", admin, ids=(who.user_id,), patch=patch, operation_id=new_id())
+    request = Request(
+        "update", "users", admin, ids=(who.user_id,), patch=MappingProxyType(patch), operation_id=new_id()
+    )
     (outcome,) = (await backend.handle(request)).outcomes
     assert outcome.ok, outcome.error
 
