@@ -1,5 +1,5 @@
 // /storage/v1: lite's, and what it answers otherwise than the Storage API put right.
-import { jwtVerify } from "jose";
+import { decodeJwt, jwtVerify } from "jose";
 import { asked } from "./blobs.mjs";
 import { settings } from "./settings.mjs";
 
@@ -86,9 +86,21 @@ async function unwrapped(request) {
   return new Request(request.url, { method: request.method, headers, body: file ?? new Blob() });
 }
 
+const ROLES = new Set(["anon", "authenticated", "service_role"]);
+
+/** Whether the caller's token names a role that is not a caller's: lite, a superuser, would become any. */
+function misnamed(request) {
+  try {
+    return !ROLES.has(decodeJwt((request.headers.get("authorization") ?? "").replace(/^bearer /i, "")).role);
+  } catch {
+    return false;
+  }
+}
+
 /** Answer a request under /storage/v1. */
 export async function storage(request, url, lite) {
   const path = url.pathname;
+  if (misnamed(request)) return refused(400, "403", "Unauthorized", "the token names no role of this project");
   if (request.method === "GET" && READ.test(path)) return read(request, url, lite);
   if (request.method === "POST" && path.startsWith("/storage/v1/object/list/")) {
     const { prefix = "" } = await request.clone().json();

@@ -20,5 +20,7 @@ create policy changes_select on public.changes for select to authenticated
 
 revoke all on public.changes from public, anon, authenticated, service_role;
 grant select on public.changes to authenticated, service_role;
+-- How many writes all tenants made is nobody's to read.
+revoke all on sequence public.changes_position_seq from public, anon, authenticated, service_role;
 
 alter publication supabase_realtime add table public.changes;

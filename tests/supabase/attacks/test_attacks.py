@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import pytest
+from tests.supabase.attacks.accounts import ACCOUNTS
+from tests.supabase.attacks.functions import FUNCTIONS
 from tests.supabase.attacks.reads import READS
+from tests.supabase.attacks.sockets import SOCKETS
+from tests.supabase.attacks.storage import STORAGE
 from tests.supabase.attacks.table import Attack
+from tests.supabase.attacks.tokens import TOKENS
 from tests.supabase.attacks.world import World
 from tests.supabase.attacks.writes import WRITES
 
-ATTACKS: dict[str, Attack] = {**READS, **WRITES}
+ATTACKS: dict[str, Attack] = {**READS, **WRITES, **FUNCTIONS, **TOKENS, **ACCOUNTS, **STORAGE, **SOCKETS}
 
 
 @pytest.mark.parametrize("name", ATTACKS)
