@@ -66,10 +66,11 @@ def started(folder: Path, **settings: str) -> Iterator[Product]:
 
     `{port}` and `{api_port}` in a setting stand for the ports that it gets.
     """
-    port, api_port = free_ports(2)
+    port, api_port, supabase_port = free_ports(3)
     env = {
         "INTERLOCK_PORT": str(port),
         "INTERLOCK_API_PORT": str(api_port),
+        "INTERLOCK_SUPABASE_PORT": str(supabase_port),
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "160",
         "NO_COLOR": "1",
@@ -88,7 +89,8 @@ def started(folder: Path, **settings: str) -> Iterator[Product]:
     try:
         ready = process.stdout.readline()
         assert '"ready"' in ready, ready + process.stdout.read()
-        yield Product(folder, env, {"8000": str(port), "5137": str(api_port)}, process, json.loads(ready))
+        ports = {"8000": str(port), "5137": str(api_port), "54321": env["INTERLOCK_SUPABASE_PORT"]}
+        yield Product(folder, env, ports, process, json.loads(ready))
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

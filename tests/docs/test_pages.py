@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,8 @@ from tests.running import Product
 
 import interlock
 from interlock import errors
+from interlock.devstack.programs import find_programs
+from interlock.errors import Misconfigured
 from interlock.settings import GUIDE, SERVICES, Settings
 
 DOCS = ROOT / "docs"
@@ -79,6 +82,15 @@ def test_links_lead_somewhere(page: Path, link: str) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_the_blocks_of_a_page_run(page: Path, product: Product) -> None:
+def test_the_blocks_of_a_page_run(page: Path, product: Product, missing: Callable[[str], None]) -> None:
     for step in steps(page):
+        if step.needs == "supabase":
+            local_supabase_or(missing)
         run(step, product.folder, product.env, product.ports)
+
+
+def local_supabase_or(missing: Callable[[str], None]) -> None:
+    try:
+        find_programs()
+    except Misconfigured as error:
+        missing(str(error))
