@@ -45,7 +45,7 @@ begin
   perform app.only_system();
   return query
     select a.* from app.pending_audit p join public.audit a on a.tenant_id = p.tenant_id and a.id = p.id
-    order by p.at, p.tenant_id, p.id limit least("limit", 1000);
+    order by p.at, p.tenant_id, p.id limit "limit";
 end $$;
 
 create function public.interlock_acknowledge_audit(ids text[]) returns void
