@@ -16,6 +16,10 @@ _TITLES = {
     "sql_list": "sql backend on PostgreSQL, list of 50 customers",
     "import_rate": "import of customers from CSV into SQLite",
     "import_million_memory": "import of 1,000,000 rows of CSV: peak memory",
+    "supabase_client": "supabase backend, 50 lists of 50 customers at a time, from a server that answers constant bytes",
+    "supabase_client_cpu": "the same, CPU of the calling process",
+    "supabase_list": "supabase backend on the local stack, lists of 50 customers by 50 callers",
+    "supabase_bulk": "100,000 customers in bulk into the local stack",
 }
 
 

@@ -22,7 +22,15 @@ __all__ = ["BENCHES", "main"]
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "bench" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
-BENCHES = ("services_get", "gateway_list", "rest_client", "sql_list", "import_rate")
+BENCHES = (
+    "services_get",
+    "gateway_list",
+    "rest_client",
+    "sql_list",
+    "import_rate",
+    "supabase_client",
+    "supabase_stack",
+)
 
 
 def machine() -> str:

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from pydantic import TypeAdapter
-from supabase import AsyncClientOptions, acreate_client
 
 from bench.data import ADMIN
 from bench.measure import Result, emit, interleaved, paired, rounded
@@ -18,6 +17,7 @@ from bench.serving import PATH, running, served_rows
 from interlock.backends.supabase import SupabaseBackend, SupabaseSettings
 from interlock.contract import Query, Request
 from interlock.entities import ENTITIES
+from supabase import AsyncClientOptions, acreate_client
 
 CONCURRENT = 50
 ROUNDS = 6
@@ -79,7 +79,9 @@ async def run() -> Mapping[str, Result]:
             cpu["supabase-py"],
             bar="<=0.1667",
             peer=f"CPU of the calling process per call: {peer_name}",
-            parts={f"{name}, ms of CPU per call": rounded(sorted(values)[RUNS // 2] * 1e3) for name, values in cpu.items()},
+            parts={
+                f"{name}, ms of CPU per call": rounded(sorted(values)[RUNS // 2] * 1e3) for name, values in cpu.items()
+            },
         ),
     }
 

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import jwt
 import msgspec
 
 from bench.data import customers
@@ -23,6 +22,7 @@ from interlock.entities import ENTITIES
 from interlock.entities.customer import Customer
 from interlock.http import Call, open_engine
 from interlock.identifiers import new_id
+from interlock.tokens import SupabaseIssuer
 
 CONCURRENT = 50
 SECONDS = 4
@@ -30,24 +30,21 @@ LIST_RUNS = 5
 BULK = 100_000
 PART = 1_000
 BULK_RUNS = 3
-IN_FLIGHT = 4
+IN_FLIGHT = 2
 """Parts of a bulk write that are on their way at once, ours and the peer's."""
 
 
 class Tokens:
-    """Tokens that the stack trusts."""
+    """Tokens that the stack trusts: the same one for each caller."""
 
     def __init__(self, secret: str) -> None:
-        self._secret = secret
-
-    def of(self, identity: Identity) -> str:
-        """One for an hour."""
-        metadata = {"tenant_id": identity.tenant_id, "role": identity.role, "user_id": identity.user_id}
-        claims = {"sub": identity.user_id, "aud": "authenticated", "role": "authenticated", "app_metadata": metadata}
-        return jwt.encode({**claims, "exp": int(time.time()) + 3600}, self._secret, algorithm="HS256")
+        self._issuer = SupabaseIssuer(secret)
+        self._held: dict[Identity, str] = {}
 
     async def token(self, identity: Identity, *, refresh: bool = False) -> str:
-        return self.of(identity)
+        if identity not in self._held:
+            self._held[identity] = self._issuer.mint(identity, 3600)
+        return self._held[identity]
 
 
 def somebody() -> Identity:
@@ -86,7 +83,9 @@ async def as_asked(stack: Stack, request: Request) -> tuple[str, dict[str, str]]
 def backend_on(stack: Stack, engine: Any = None) -> SupabaseBackend:
     """Our backend on the stack."""
     settings = SupabaseSettings(url=stack.url, anon_key=stack.anon_key)
-    return SupabaseBackend(settings, ENTITIES, tokens=Tokens(stack.jwt_secret), **({"engine": engine} if engine else {}))
+    return SupabaseBackend(
+        settings, ENTITIES, tokens=Tokens(stack.jwt_secret), **({"engine": engine} if engine else {})
+    )
 
 
 async def lists(stack: Stack) -> Mapping[str, Result]:
@@ -152,7 +151,7 @@ async def bulk(stack: Stack) -> Mapping[str, Result]:
         ready = [columns(row) for row in identified(rows)]
         headers = {
             "apikey": stack.anon_key,
-            "Authorization": f"Bearer {tokens.of(who)}",
+            "Authorization": f"Bearer {await tokens.token(who)}",
             "Content-Type": "application/json",
             "Prefer": prefer,
         }

@@ -58,7 +58,8 @@ def test_no_drawers_for_everything() -> None:
 def test_no_machine_is_named(files: list[tuple[str, str]]) -> None:
     """Neither a folder of somebody's machine nor a private host."""
     private = re.compile(
-        r"(?<![\w.])/(?:home|Users|root|work)/\w|file://|\b(?:10|192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d{1,3}){2,3}\b"
+        r"(?<![\w.])/(?:home|Users|root|work)/\w|file://(?!\$\{)"
+        r"|\b(?:10\.\d{1,3}|192\.168|172\.(?:1[6-9]|2\d|3[01]))(?:\.\d{1,3}){2}\b"
         r"|https?://[\w.-]+\.(?:internal|corp|lan|local)\b"
     )
     found = [
