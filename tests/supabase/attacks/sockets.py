@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -25,7 +25,11 @@ class Listener:
         self._socket = socket
         self.heard: list[Any] = []
 
-    async def join(self, topic: str, token: str | None, bindings: list[Mapping[str, Any]], **config: Any) -> None:
+    async def say(self, frame: Mapping[str, Any]) -> None:
+        """Send a frame of one's own making."""
+        await self._socket.send_json(frame)
+
+    async def join(self, topic: str, token: str | None, bindings: Sequence[Mapping[str, Any]], **config: Any) -> None:
         """Ask for a channel."""
         payload = {"config": {"postgres_changes": bindings, **config}, **({"access_token": token} if token else {})}
         await self._socket.send_json(
@@ -68,7 +72,7 @@ EVERYTHING = [
 ]
 
 
-def _overhears(world: World, persona: Persona, bindings: list[Any], *, tenant: str | None = None) -> list[Any]:
+def _overhears(world: World, persona: Persona, bindings: list[Any]) -> list[Any]:
     """What `persona` is told while A writes; the control is what A's own listener is told of it."""
 
     async def listen() -> list[Any]:

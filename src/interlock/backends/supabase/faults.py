@@ -143,7 +143,9 @@ def _by_status(reply: Reply, fault: Fault, concern: Concern) -> InterlockError:
     if status == 403:
         return Forbidden(f"{resource}: the role may not do this")
     if status == 404:
-        return Misconfigured(["INTERLOCK_SUPABASE_URL: nothing serves /rest/v1 there; correct it"])
+        # PostgREST 12 answers a write to a table that is not there with this status and nothing else.
+        mend = f"nothing serves /rest/v1/{resource} there; correct it, or bring the project's migrations up: supabase db push"
+        return Misconfigured([f"INTERLOCK_SUPABASE_URL: {mend}"])
     if status == 409:
         return Duplicate(resource, "id")
     if status == 412:
