@@ -30,7 +30,7 @@ LIST_RUNS = 5
 BULK = 100_000
 PART = 1_000
 BULK_RUNS = 3
-IN_FLIGHT = 2
+IN_FLIGHT = 4
 """Parts of a bulk write that are on their way at once, ours and the peer's."""
 
 
