@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import anyio
 import asyncpg
@@ -189,16 +190,14 @@ async def test_a_missing_migration_is_named_and_work_begins_when_it_is_there(
             async for _ in crm.customers.changes():
                 return
 
-        lacking = (
-            []
-            if upto
-            else [
+        attempts: list[Callable[[], Awaitable[Any]]] = [crm.customers.aggregate, follow]
+        if not upto:
+            attempts += [
                 lambda: crm.customers.get(new_id()),
                 lambda: crm.customers.create(company_name="x"),
                 crm.customers.list,
             ]
-        )
-        for attempt in (*lacking, crm.customers.aggregate, follow):
+        for attempt in attempts:
             with pytest.raises(Misconfigured) as refused:
                 await attempt()
             said.note(refused.value)
