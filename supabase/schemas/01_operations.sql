@@ -59,6 +59,16 @@ end $$;
 revoke all on function app.remember_operation(text, text, text, text, text) from public;
 grant execute on function app.remember_operation(text, text, text, text, text) to authenticated, service_role;
 
+-- A text with its %XX escapes undone: a header carries plain letters only.
+create function app.unescaped(text text) returns text language sql immutable parallel safe set search_path = '' as $$
+  select case when strpos(text, '%') = 0 then text else (
+    select convert_from(string_agg(
+      case when part[1] like '\%__' then decode(substr(part[1], 2), 'hex') else convert_to(part[1], 'UTF8') end, ''::bytea order by place), 'UTF8')
+    from regexp_matches(text, '%[0-9A-Fa-f]{2}|[^%]+|%', 'g') with ordinality m (part, place)) end
+$$;
+revoke all on function app.unescaped(text) from public;
+grant execute on function app.unescaped(text) to authenticated, service_role;
+
 -- Before each writing statement: who writes is put where the row triggers read it, and the operation is begun. It runs as the
 -- caller, so that nobody but the owner's functions can claim to be putting images.
 -- Headers: x-interlock-operation (<id>/<step>), x-interlock-fingerprint, x-interlock-epoch, x-interlock-duplicates.
@@ -85,7 +95,8 @@ begin
     perform app.remember_operation(
       caller.tenant_id, caller.user_id, operation, part, coalesce(headers ->> 'x-interlock-fingerprint', ''));
   end if;
-  perform set_config('app.operation', operation, true), set_config('app.step', part, true);
+  perform set_config('app.operation', operation, true), set_config('app.step', part, true),
+          set_config('app.operation_id', app.unescaped(operation), true);
   return null;
 end $$;
 revoke all on function app.begin_operation() from public;

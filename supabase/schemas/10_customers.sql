@@ -164,7 +164,7 @@ begin
         'create', 'customers', n.id,
         '{}',
         (select row_to_json(x)::text from (select n.address as "address", n.assigned_to as "assignedTo", n.city as "city", n.company_name as "companyName", n.contact_name as "contactName", n.country as "country", app.rfc3339(n.deleted_at) as "deletedAt", n.email as "email", n.id as "id", n.industry as "industry", app.lat_lon(n.location) as "location", n.notes as "notes", n.phone as "phone", n.size as "size", n.status as "status", n.tags as "tags", n.version as "version") x),
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n
       returning tenant_id, id
     )
@@ -237,7 +237,7 @@ begin
       case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
       case when n.tags is distinct from o.tags then '"tags":' || coalesce(to_json(n.tags)::text, 'null') end,
       case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
     )

@@ -150,7 +150,7 @@ begin
         'create', 'tags', n.id,
         '{}',
         (select row_to_json(x)::text from (select n.color as "color", app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.name as "name", n.version as "version") x),
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n
       returning tenant_id, id
     )
@@ -199,7 +199,7 @@ begin
       case when n.id is distinct from o.id then '"id":' || coalesce(to_json(n.id)::text, 'null') end,
       case when n.name is distinct from o.name then '"name":' || coalesce(to_json(n.name)::text, 'null') end,
       case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
     )

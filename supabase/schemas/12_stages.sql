@@ -152,7 +152,7 @@ begin
         'create', 'stages', n.id,
         '{}',
         (select row_to_json(x)::text from (select app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.label as "label", n.position as "position", n.probability as "probability", n.type as "type", n.version as "version") x),
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n
       returning tenant_id, id
     )
@@ -205,7 +205,7 @@ begin
       case when n.probability is distinct from o.probability then '"probability":' || coalesce(to_json(n.probability)::text, 'null') end,
       case when n.type is distinct from o.type then '"type":' || coalesce(to_json(n.type)::text, 'null') end,
       case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
     )

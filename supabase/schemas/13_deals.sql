@@ -151,7 +151,7 @@ begin
         'create', 'deals', n.id,
         '{}',
         (select row_to_json(x)::text from (select n.amount::text as "amount", n.assigned_to as "assignedTo", n.currency as "currency", n.customer_id as "customerId", app.rfc3339(n.deleted_at) as "deletedAt", n.expected_close as "expectedClose", n.id as "id", n.lost_reason as "lostReason", n.probability as "probability", n.stage_id as "stageId", n.title as "title", n.version as "version") x),
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n
       returning tenant_id, id
     )
@@ -214,7 +214,7 @@ begin
       case when n.stage_id is distinct from o.stage_id then '"stageId":' || coalesce(to_json(n.stage_id)::text, 'null') end,
       case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
       case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
     )

@@ -152,7 +152,7 @@ begin
         'create', 'tickets', n.id,
         '{}',
         (select row_to_json(x)::text from (select n.assigned_to as "assignedTo", n.category as "category", n.customer_id as "customerId", app.rfc3339(n.deleted_at) as "deletedAt", n.description as "description", app.rfc3339(n.due_at) as "dueAt", n.id as "id", n.number as "number", n.priority as "priority", app.rfc3339(n.resolved_at) as "resolvedAt", n.status as "status", n.subject as "subject", n.version as "version") x),
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n
       returning tenant_id, id
     )
@@ -217,7 +217,7 @@ begin
       case when n.status is distinct from o.status then '"status":' || coalesce(to_json(n.status)::text, 'null') end,
       case when n.subject is distinct from o.subject then '"subject":' || coalesce(to_json(n.subject)::text, 'null') end,
       case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
     )

@@ -141,7 +141,7 @@ begin
         'create', 'comments', n.id,
         '{}',
         (select row_to_json(x)::text from (select n.body as "body", app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.internal as "internal", n.ticket_id as "ticketId", n.version as "version") x),
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n
       returning tenant_id, id
     )
@@ -192,7 +192,7 @@ begin
       case when n.internal is distinct from o.internal then '"internal":' || coalesce(to_json(n.internal)::text, 'null') end,
       case when n.ticket_id is distinct from o.ticket_id then '"ticketId":' || coalesce(to_json(n.ticket_id)::text, 'null') end,
       case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
     )

@@ -153,7 +153,7 @@ begin
         'create', 'contracts', n.id,
         '{}',
         (select row_to_json(x)::text from (select n.currency as "currency", n.customer_id as "customerId", app.rfc3339(n.deleted_at) as "deletedAt", n.end_date as "endDate", n.id as "id", n.number as "number", n.renewal as "renewal", app.rfc3339(n.signed_at) as "signedAt", n.start_date as "startDate", n.status as "status", n.title as "title", n.value::text as "value", n.version as "version") x),
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n
       returning tenant_id, id
     )
@@ -218,7 +218,7 @@ begin
       case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
       case when n.value is distinct from o.value then '"value":' || coalesce(to_json(n.value::text)::text, 'null') end,
       case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
     )

@@ -153,7 +153,7 @@ begin
         'create', 'users', n.id,
         '{}',
         (select row_to_json(x)::text from (select n.active as "active", app.rfc3339(n.deleted_at) as "deletedAt", n.display_name as "displayName", n.email as "email", n.id as "id", app.rfc3339(n.last_seen_at) as "lastSeenAt", n.role as "role", n.version as "version") x),
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n
       returning tenant_id, id
     )
@@ -208,7 +208,7 @@ begin
       case when n.last_seen_at is distinct from o.last_seen_at then '"lastSeenAt":' || coalesce(to_json(app.rfc3339(n.last_seen_at))::text, 'null') end,
       case when n.role is distinct from o.role then '"role":' || coalesce(to_json(n.role)::text, 'null') end,
       case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
     )

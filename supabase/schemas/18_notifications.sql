@@ -144,7 +144,7 @@ begin
         'create', 'notifications', n.id,
         '{}',
         (select row_to_json(x)::text from (select n.body as "body", app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.kind as "kind", n.link as "link", app.rfc3339(n.read_at) as "readAt", n.title as "title", n.user_id as "userId", n.version as "version") x),
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n
       returning tenant_id, id
     )
@@ -201,7 +201,7 @@ begin
       case when n.title is distinct from o.title then '"title":' || coalesce(to_json(n.title)::text, 'null') end,
       case when n.user_id is distinct from o.user_id then '"userId":' || coalesce(to_json(n.user_id)::text, 'null') end,
       case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
     )

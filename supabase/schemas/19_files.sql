@@ -143,7 +143,7 @@ begin
         'create', 'files', n.id,
         '{}',
         (select row_to_json(x)::text from (select n.content_type as "contentType", app.rfc3339(n.deleted_at) as "deletedAt", n.id as "id", n.name as "name", n.owner_id as "ownerId", n.owner_resource as "ownerResource", n.sha256 as "sha256", n.size as "size", n.version as "version") x),
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n
       returning tenant_id, id
     )
@@ -200,7 +200,7 @@ begin
       case when n.sha256 is distinct from o.sha256 then '"sha256":' || coalesce(to_json(n.sha256)::text, 'null') end,
       case when n.size is distinct from o.size then '"size":' || coalesce(to_json(n.size)::text, 'null') end,
       case when n.version is distinct from o.version then '"version":' || coalesce(to_json(n.version)::text, 'null') end) || '}',
-        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')
+        'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')
       from new_rows n join old_rows o on o.tenant_id = n.tenant_id and o.id = n.id where n.version <> o.version
       returning tenant_id, id
     )

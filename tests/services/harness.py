@@ -44,13 +44,17 @@ class Clock:
 
 @dataclass
 class World:
-    """`world.agent` is the services as an agent has them, and so on; `world.identities` who they are."""
+    """`world.agent` is the services as an agent has them, and so on; `world.identities` who they are.
+
+    `tenants` are the ids of tenants whose names are not their ids.
+    """
 
     backend: Any
     clock: Clock
     router: Router = field(default_factory=Router)
     identities: dict[str, Identity] = field(default_factory=dict)
     users: dict[str, User] = field(default_factory=dict)
+    tenants: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.serve(self.backend, "test", *ALL)
@@ -82,14 +86,15 @@ class World:
             )
             for role in roles
         )
-        system = Identity("system", tenant, "system")
+        tenant_id = self.tenants.get(tenant, tenant)
+        system = Identity("system", tenant_id, "system")
         answer = await self.backend.handle(Request("create", "users", system, rows=rows, operation_id=new_id()))
         assert all(outcome.ok for outcome in answer.outcomes)
         for outcome in answer.outcomes:
             user = outcome.row
             key = user.role if tenant == "acme" else f"{tenant}.{user.role}"
             self.users[key] = user
-            self.identities[key] = Identity(user.id, tenant, user.role, user.email)
+            self.identities[key] = Identity(user.id, tenant_id, user.role, user.email)
         self.identities["system" if tenant == "acme" else f"{tenant}.system"] = system
 
     def as_(self, who: str) -> Services:

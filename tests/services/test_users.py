@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from interlock.contract import Identity
-from interlock.errors import Duplicate, Invalid
+from interlock.errors import Duplicate, InterlockError, Invalid
 
 from .harness import World
 
@@ -74,15 +74,16 @@ async def test_another_admin_may_go(world: World) -> None:
 async def test_two_admins_who_remove_each_other_at_once_leave_one(world: World) -> None:
     first = world.admin.users
     second = await first.create(email="second@acme.test", display_name="Second", role="admin")
-    world.identities["second"] = Identity(second.id, "acme", "admin")
+    world.identities["second"] = Identity(second.id, world.identities["admin"].tenant_id, "admin")
     others = world.as_("second").users
     for undo, one, other in (
         ({"role": "admin"}, first.set_role(second.id, "agent"), others.set_role(world.users["admin"].id, "agent")),
         ({"active": True}, first.deactivate(second.id), others.deactivate(world.users["admin"].id)),
     ):
         results = await asyncio.gather(one, other, return_exceptions=True)
-        assert all(isinstance(result, Invalid) for result in results if isinstance(result, Exception))
-        admins = await first.list(role="admin", active=True)
+        # Who has just lost the role may be told so instead, by a backend that looks at it again.
+        assert all(isinstance(result, InterlockError) for result in results if isinstance(result, BaseException))
+        admins = await world.as_("system").users.list(role="admin", active=True)
         assert len(admins) >= 1
         for user in (second.id, world.users["admin"].id):
             await world.as_("system").users.update(user, undo)
@@ -91,12 +92,12 @@ async def test_two_admins_who_remove_each_other_at_once_leave_one(world: World) 
 async def test_two_admins_who_delete_each_other_at_once_leave_one(world: World) -> None:
     first = world.admin.users
     second = await first.create(email="second@acme.test", display_name="Second", role="admin")
-    world.identities["second"] = Identity(second.id, "acme", "admin")
+    world.identities["second"] = Identity(second.id, world.identities["admin"].tenant_id, "admin")
     results = await asyncio.gather(
         first.delete(second.id), world.as_("second").users.delete(world.users["admin"].id), return_exceptions=True
     )
-    assert any(isinstance(result, Invalid) for result in results)
-    assert len(await first.list(role="admin", active=True)) >= 1
+    assert any(isinstance(result, InterlockError) for result in results)
+    assert len(await world.as_("system").users.list(role="admin", active=True)) >= 1
 
 
 async def test_bulk_demotion_leaves_an_admin(world: World) -> None:

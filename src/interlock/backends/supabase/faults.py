@@ -101,6 +101,8 @@ def _by_code(fault: Fault, code: str, concern: Concern) -> InterlockError | None
     resource = concern.resource
     if code == "PT422" and fault.message == "operation_reused":
         return Invalid({"operation_id": "was used for another request; mint a new one"})
+    if code == "PT422" and fault.message == "last_admin":
+        return Invalid({"role": "this is the last active admin; make somebody else an admin first"})
     if code in _LOGIN:
         if fault.message == "user_revoked":
             return Unauthenticated("the user was deactivated; ask an admin of the tenant")

@@ -252,7 +252,7 @@ def _trail(entity: Entity[Any], action: str, before: str, after: str, rows: str)
     yield f"    {action}, {literal(entity.resource)}, n.id,"
     yield f"    {literal('{}') if hidden else before},"
     yield f"    {literal('{}') if hidden else after},"
-    yield "    'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation')"
+    yield "    'supabase', current_setting('app.epoch')::bigint, current_setting('app.operation_id')"
     yield f"  from {rows}"
     yield "  returning tenant_id, id"
     yield ")"

@@ -1,0 +1,3 @@
+"""The rules of audit, over Supabase."""
+
+from tests.services.test_audit import *  # noqa: F403 - its tests, under this folder's fixtures
