@@ -35,7 +35,7 @@ from interlock.errors import Unsupported
 from interlock.identifiers import new_id
 from interlock.validation import check_aggregate, check_patch, check_query, check_row
 
-__all__ = ["Caller", "Login", "Subject", "new_identity", "order", "streamed", "where"]
+__all__ = ["Caller", "Login", "Subject", "accepted", "new_identity", "order", "streamed", "where"]
 
 A = TypeVar("A")
 R = TypeVar("R", bound=Record)
