@@ -158,10 +158,12 @@ def _by_status(reply: Reply, fault: Fault, concern: Concern) -> InterlockError:
         return Unsupported("supabase", f"{resource} (status {status})")
     if status in {408, 502, 504}:
         return _cut_off(concern, f"the front of supabase gave it up (status {status})")
+    if _SQLSTATE.fullmatch(fault.code or ""):
+        # A state that says nothing of the request, such as after a restart. An error of PostgreSQL undoes its statement.
+        return Unavailable(f"supabase: the database refuses it ({fault.code})", _seconds(reply))
     if status < 500:
-        return Invalid({"request": f"supabase refuses it (status {status})"})
-    if status == 503 or _SQLSTATE.fullmatch(fault.code or ""):
-        # Nothing was carried out: an error of PostgreSQL undoes its statement.
+        return Invalid({"request": f"supabase refuses it (status {status}, {fault.code or 'no code'})"})
+    if status == 503:
         return Unavailable(f"supabase answered with status {status}", _seconds(reply))
     return _cut_off(concern, f"supabase answered with status {status}", _seconds(reply))
 
