@@ -95,8 +95,25 @@ async def test_who_signed_up_first_joins_when_invited(database: Database) -> Non
     assert (await metadata(database, email))["user_id"] == user
 
 
+@pytest.mark.parametrize("sql", ["role = 'agent'", "active = false", "deleted_at = now()"])
+async def test_a_tenant_keeps_an_admin(database: Database, sql: str) -> None:
+    boss = new_identity()
+    first, second = [await invite(database, boss, address(), "admin") for _ in range(2)]
+    async with database.as_(boss) as connection:
+        with pytest.raises(asyncpg.PostgresError, match="last_admin"):
+            await connection.execute(f"update public.users set {sql} where id = any ($1)", [first, second])
+    async with database.as_(boss) as connection:
+        await connection.execute(f"update public.users set {sql} where id = $1", first)
+    async with database.as_(boss) as connection:
+        with pytest.raises(asyncpg.PostgresError, match="last_admin"):
+            await connection.execute(f"update public.users set {sql} where id = $1", second)
+    async with database.as_(boss) as connection:
+        await connection.execute("update public.users set display_name = 'M' where id = $1", second)
+
+
 async def test_a_role_follows_at_once_and_in_the_metadata(database: Database) -> None:
     boss, email = new_identity(), address()
+    await invite(database, boss, address(), "admin")  # who stays
     user = await invite(database, boss, email, "admin")
     await sign_up(database, email)
     who = Identity(user, boss.tenant_id, "admin")
@@ -116,6 +133,7 @@ async def test_a_role_follows_at_once_and_in_the_metadata(database: Database) ->
 )
 async def test_a_revoked_user_reaches_nothing_whatever_the_token_says(database: Database, gone: str, back: str) -> None:
     boss = new_identity()
+    await invite(database, boss, address(), "admin")  # who stays
     user = await invite(database, boss, address(), "admin")
     who = Identity(user, boss.tenant_id, "admin")
     async with database.as_(who) as connection:
