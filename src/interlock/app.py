@@ -31,6 +31,8 @@ from interlock.entities.audit import AuditEntry
 from interlock.entity import Entity
 from interlock.errors import InterlockError, Invalid, Misconfigured, Unavailable
 from interlock.identifiers import new_id
+from interlock.layers.invalidation import Invalidation
+from interlock.layers.pipeline import LayerSettings, Pipeline, layered
 from interlock.router import Route, Router
 from interlock.services import EntityService, Services
 from interlock.services.facade import Wiring
@@ -173,6 +175,9 @@ class App:
         self._own = {entity.resource: service for entity, service in own.items()}
         self._mounts: dict[str, Mount] = {}
         self._tokens: dict[str, _Tokens] = {}
+        self._told = Invalidation()
+        self._layering = LayerSettings(settings.cache, settings.cache_ttl, settings.dedup, settings.batch)
+        self._pipelines: dict[Route, Pipeline] = {}
         self._switching = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wiring = Wiring(
@@ -208,6 +213,8 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.relay.aclose()
+        for route in tuple(self._pipelines):
+            await self._close_layers(route)
         mounts, self._mounts = self._mounts, {}
         for mount in mounts.values():
             await _close(mount)
@@ -251,7 +258,11 @@ class App:
         self.router.publish(*routes)
 
     def _route(self, service: str, mount: Mount, epoch: int) -> Route:
-        route = Route(service, mount.name, mount.backend, epoch, abilities=mount.abilities)
+        pipeline = layered(mount.backend, mount.name, self._layering, self._told)
+        handle = None if pipeline is None else pipeline.handle
+        route = Route(service, mount.name, mount.backend, epoch, handle=handle, abilities=mount.abilities)
+        if pipeline is not None:
+            self._pipelines[route] = pipeline
         mount.routes.add(route)
         return route
 
@@ -304,9 +315,15 @@ class App:
             await route.drained()
         async with self._switching:
             for route in replaced:
+                await self._close_layers(route)
                 for mount in self._mounts.values():
                     mount.routes.discard(route)
             await self._close_unused()
+
+    async def _close_layers(self, route: Route) -> None:
+        pipeline = self._pipelines.pop(route, None)
+        if pipeline is not None:
+            await pipeline.aclose()
 
     async def _close_unused(self) -> None:
         for mount in [mount for mount in self._mounts.values() if not mount.routes and not mount.keep]:

@@ -241,7 +241,7 @@ class Response(msgspec.Struct, frozen=True):
     """One answer. Reads fill `rows` (or `groups`), writes fill `outcomes`.
 
     `get` answers the rows in the order of the ids asked for. `total` is None where `count` was none. `next_cursor` is None on the
-    last page. `backend`, `cached` and `epoch` say who answered.
+    last page. `backend`, `cached` and `epoch` say who answered; `stale` marks an answer that stands in for a backend that is away.
     """
 
     rows: tuple[Any, ...] = ()
@@ -252,6 +252,7 @@ class Response(msgspec.Struct, frozen=True):
     backend: str = ""
     cached: bool = False
     epoch: int = 0
+    stale: bool = False
 
 
 class Change(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -286,6 +287,7 @@ class Page(msgspec.Struct, Generic[R], frozen=True):
     backend: str = ""
     cached: bool = False
     epoch: int = 0
+    stale: bool = False
 
     def __iter__(self) -> Iterator[R]:
         return iter(self.items)

@@ -31,6 +31,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "accounts": KERNEL,
     "seed": (*KERNEL, "accounts"),
     "router": KERNEL,
+    "layers": KERNEL,
     "relay": KERNEL,
     "settings": (*KERNEL,),
     "services": (*KERNEL, "router"),

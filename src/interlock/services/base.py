@@ -175,7 +175,9 @@ class EntityService(Generic[R]):
         identity = self._allowed("list")
         checked = check_query(self.entity, self._scoped(query))
         answer = await self._send("find", identity, query=checked)
-        return Page(answer.rows, answer.total, answer.next_cursor, answer.backend, answer.cached, answer.epoch)
+        return Page(
+            answer.rows, answer.total, answer.next_cursor, answer.backend, answer.cached, answer.epoch, answer.stale
+        )
 
     async def iterate(
         self,

@@ -1,0 +1,163 @@
+"""Circuit breakers: a backend that fails is left alone for a while, then tried by few."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Literal
+
+import msgspec
+
+from interlock.contract import Backend, Request, Response
+from interlock.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
+
+__all__ = ["Breaker", "BreakerSettings", "State"]
+
+State = Literal["closed", "open", "half_open"]
+
+_SICK: Final = (Unavailable, DeadlineExceeded, OutcomeUnknown)
+"""What speaks against the backend. Errors of the caller's, and `RateLimited`, which is an answer, do not."""
+
+_SLICES: Final = 10
+
+
+class BreakerSettings(msgspec.Struct, frozen=True):
+    """Opens when, of at least `calls` calls within `window` seconds, the share `failures` failed or the share `slowness` took more than `slow` seconds.
+
+    Stays open for `pause` seconds, up to a quarter more or less, then lets `permits` calls try; each has `lease` seconds to come back.
+    """
+
+    window: float = 10.0
+    calls: int = 20
+    failures: float = 0.5
+    slow: float = 10.0
+    slowness: float = 0.8
+    pause: float = 2.0
+    permits: int = 2
+    lease: float = 30.0
+
+
+class Breaker:
+    """Closed: every call passes. Open: none does, and each is `Unavailable` at once, with the seconds that are left.
+
+    Half-open: at most `permits` pass; where all of them succeed it closes, where one fails it opens again.
+    A caller's own cancellation counts for nothing.
+    """
+
+    def __init__(
+        self,
+        inner: Backend,
+        settings: BreakerSettings,
+        *,
+        name: str = "the backend",
+        clock: Callable[[], float] | None = None,
+        draw: random.Random | None = None,
+    ) -> None:
+        self._inner = inner.handle
+        self._settings = settings
+        self._name = name
+        self._clock = clock
+        self._draw = draw or random.Random()  # noqa: S311 - spreads the openings, keeps no secret
+        self._window = _Window(settings.window)
+        self._until = 0.0
+        self._trials: dict[object, float] = {}
+        self._passed = 0
+        self.state: State = "closed"
+
+    async def handle(self, request: Request) -> Response:
+        """The inner answer, or `Unavailable` at once."""
+        now = (self._clock or asyncio.get_running_loop().time)()
+        trial = None if self.state == "closed" else self._permit(now)
+        try:
+            answer = await self._inner(request)
+        except _SICK:
+            self._ended(now, trial, failed=True)
+            raise
+        except Exception:
+            # An error of the caller's is an answer: the backend is there.
+            self._ended(now, trial, failed=False)
+            raise
+        except BaseException:
+            self._trials.pop(trial, None)
+            raise
+        self._ended(now, trial, failed=False)
+        return answer
+
+    def _permit(self, now: float) -> object:
+        """A trial of its own, or `Unavailable`."""
+        if self.state == "open":
+            if now < self._until:
+                raise Unavailable(
+                    f"{self._name} was failing and is left alone", retry_after=round(self._until - now, 3)
+                )
+            self.state, self._passed = "half_open", 0
+            self._trials.clear()
+        for old in [trial for trial, until in self._trials.items() if until <= now]:
+            del self._trials[old]
+        if len(self._trials) + self._passed >= self._settings.permits:
+            raise Unavailable(f"{self._name} was failing and is being tried", retry_after=0.1)
+        trial = object()
+        self._trials[trial] = now + self._settings.lease
+        return trial
+
+    def _ended(self, began: float, trial: object, *, failed: bool) -> None:
+        now = (self._clock or asyncio.get_running_loop().time)()
+        slow = now - began > self._settings.slow
+        if trial is not None:
+            if self._trials.pop(trial, None) is not None and self.state == "half_open":
+                self._tried(now, failed=failed or slow)
+        elif self.state == "closed":
+            calls, failures, slowness = self._window.count(now, failed=failed, slow=slow)
+            settings = self._settings
+            if calls >= settings.calls and (
+                failures >= settings.failures * calls or slowness >= settings.slowness * calls
+            ):
+                self._open(now)
+
+    def _tried(self, now: float, *, failed: bool) -> None:
+        if failed:
+            self._open(now)
+            return
+        self._passed += 1
+        if self._passed >= self._settings.permits:
+            self.state = "closed"
+            self._window = _Window(self._settings.window)
+
+    def _open(self, now: float) -> None:
+        self.state = "open"
+        self._trials.clear()
+        self._until = now + self._settings.pause * self._draw.uniform(0.75, 1.25)
+
+
+class _Window:
+    """Counts of the last seconds, in slices."""
+
+    __slots__ = ("_calls", "_failures", "_length", "_slices", "_slow")
+
+    def __init__(self, seconds: float) -> None:
+        self._length = seconds / _SLICES
+        self._slices: deque[list[float]] = deque()
+        self._calls = self._failures = self._slow = 0
+
+    def count(self, now: float, *, failed: bool, slow: bool) -> tuple[int, int, int]:
+        """One call more; answers calls, failures and slow ones of the window."""
+        slices = self._slices
+        if not slices or now >= slices[-1][0] + self._length:
+            slices.append([now, 0, 0, 0])
+        last = slices[-1]
+        last[1] += 1
+        self._calls += 1
+        if failed:
+            last[2] += 1
+            self._failures += 1
+        if slow:
+            last[3] += 1
+            self._slow += 1
+        while slices[0][0] < now - self._length * _SLICES:
+            _, calls, failures, slowness = slices.popleft()
+            self._calls -= int(calls)
+            self._failures -= int(failures)
+            self._slow -= int(slowness)
+        return self._calls, self._failures, self._slow

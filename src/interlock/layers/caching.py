@@ -1,0 +1,236 @@
+"""The cache: answers of reads, kept until they may have changed.
+
+What makes it right under races: a scope (a tenant's records of one resource) counts the writes that it has seen. A read notes the count before it asks the
+backend, and its answer is kept only if the count is still the same. A write raises the count, and drops what it may have changed, after the backend
+has answered and before its caller is. A write whose outcome is not known may still land: until it must have, its scope keeps nothing.
+
+Each route has a cache of its own, so an answer of a backend that was switched away is never given again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Final
+
+import msgspec
+
+from interlock.contract import Backend, Request, Response
+from interlock.errors import DeadlineExceeded, InterlockError, RateLimited, Unavailable
+from interlock.layers.deadline import READS
+from interlock.layers.invalidation import Invalidation
+from interlock.layers.keys import Scope, Varies, namespace_of, read_key
+
+__all__ = ["Cache", "CacheSettings"]
+
+_AWAY: Final = (Unavailable, DeadlineExceeded, RateLimited)
+"""The errors for which an old answer may stand in."""
+
+
+class CacheSettings(msgspec.Struct, frozen=True):
+    """All in seconds, but for `entries`, the most that one cache keeps.
+
+    `ttl` (up to a tenth less, so that entries don't end together), `negative_ttl` for answers without a row, `early`: the share of the time to live at whose
+    end a hit refreshes in the background, `stale_if_error`: how long an ended answer may stand in for a backend that is away.
+    """
+
+    ttl: float = 300.0
+    negative_ttl: float = 5.0
+    early: float = 0.1
+    stale_if_error: float = 0.0
+    entries: int = 10_000
+
+
+class _Entry:
+    __slots__ = ("answer", "ends", "refresh", "refreshing")
+
+    def __init__(self, answer: Response, refresh: float, ends: float) -> None:
+        self.answer = answer
+        self.refresh = refresh
+        self.ends = ends
+        self.refreshing = False
+
+
+class _Held:
+    """What is kept of one scope."""
+
+    __slots__ = ("gets", "lists", "of_record", "writes")
+
+    def __init__(self) -> None:
+        self.writes = 0
+        self.lists: dict[Hashable, _Entry] = {}
+        self.gets: dict[Hashable, _Entry] = {}
+        self.of_record: dict[str, set[Hashable]] = {}
+        """The gets that a record's change ends."""
+
+    def __len__(self) -> int:
+        return len(self.lists) + len(self.gets)
+
+    def entry(self, request: Request, key: Hashable) -> _Entry | None:
+        return (self.gets if request.verb == "get" else self.lists).get(key)
+
+
+class Cache:
+    """Keeps the answers of find, get and aggregate. Every write goes to the backend, and drops what it may have changed."""
+
+    def __init__(
+        self,
+        inner: Backend,
+        settings: CacheSettings,
+        *,
+        varies: Varies = "user",
+        told: Invalidation | None = None,
+        clock: Callable[[], float] | None = None,
+        draw: random.Random | None = None,
+    ) -> None:
+        self._inner = inner.handle
+        self._settings = settings
+        self._whose = namespace_of(varies)
+        self._clock = clock
+        self._draw = draw or random.Random()  # noqa: S311 - spreads the ends, keeps no secret
+        self._scopes: OrderedDict[Scope, _Held] = OrderedDict()
+        self._refreshes: set[asyncio.Future[None]] = set()
+        self._told = told or Invalidation()
+        self._told.add(self)
+        self.kept = 0
+        self.hits = 0
+        self.misses = 0
+
+    async def handle(self, request: Request) -> Response:
+        """A kept answer, marked `cached`, or the inner one."""
+        if request.verb not in READS:
+            return await self._write(request)
+        try:
+            key = read_key(request, self._whose(request.identity))
+        except TypeError:
+            return await self._inner(request)
+        scope = (request.identity.tenant_id, request.resource)
+        held = self._scopes.get(scope)
+        entry = None if held is None else held.entry(request, key)
+        if entry is None:
+            return await self._load(request, scope, key)
+        now = (self._clock or asyncio.get_running_loop().time)()
+        if now < entry.refresh:
+            self.hits += 1
+            return entry.answer
+        if now < entry.ends:
+            self.hits += 1
+            self._refresh(request, scope, key, entry)
+            return entry.answer
+        return await self._load(request, scope, key, old=entry)
+
+    async def aclose(self) -> None:
+        """Stop refreshing."""
+        for task in tuple(self._refreshes):
+            task.cancel()
+        await asyncio.gather(*self._refreshes, return_exceptions=True)
+
+    # -- reading --------------------------------------------------------------------------------------------------
+
+    async def _load(self, request: Request, scope: Scope, key: Hashable, old: _Entry | None = None) -> Response:
+        self.misses += 1
+        held = self._scopes.get(scope)
+        if held is None:
+            held = self._open(scope)
+        writes = held.writes
+        try:
+            answer = await self._inner(request)
+        except _AWAY:
+            if old is None or held.entry(request, key) is not old:
+                raise
+            now = (self._clock or asyncio.get_running_loop().time)()
+            if now >= old.ends + self._settings.stale_if_error:
+                raise
+            return msgspec.structs.replace(old.answer, stale=True)
+        if held.writes == writes and self._scopes.get(scope) is held:
+            self._keep(request, scope, held, key, answer)
+        return answer
+
+    def _open(self, scope: Scope) -> _Held:
+        held = self._scopes[scope] = _Held()
+        while len(self._scopes) > self._settings.entries:
+            # Whoever loads into the one that goes finds it gone, and keeps nothing.
+            _, gone = self._scopes.popitem(last=False)
+            self.kept -= len(gone)
+        return held
+
+    def _keep(self, request: Request, scope: Scope, held: _Held, key: Hashable, answer: Response) -> None:
+        if not self._told.settled(scope):
+            return
+        now = (self._clock or asyncio.get_running_loop().time)()
+        settings = self._settings
+        empty = not answer.rows and not answer.groups
+        ttl = (settings.negative_ttl if empty else settings.ttl) * self._draw.uniform(0.9, 1.0)
+        entry = _Entry(msgspec.structs.replace(answer, cached=True), now + ttl * (1 - settings.early), now + ttl)
+        entries = held.gets if request.verb == "get" else held.lists
+        if key not in entries:
+            self.kept += 1
+        entries[key] = entry
+        if request.verb == "get":
+            for record_id in request.ids:
+                held.of_record.setdefault(record_id, set()).add(key)
+        for _ in range(len(self._scopes)):
+            if self.kept <= settings.entries:
+                break
+            self._evict()
+
+    def _evict(self) -> None:
+        """The scope that was opened first gives up what it holds."""
+        scope, held = next(iter(self._scopes.items()))
+        self._scopes.move_to_end(scope)
+        self.kept -= len(held)
+        _clear(held)
+
+    def _refresh(self, request: Request, scope: Scope, key: Hashable, entry: _Entry) -> None:
+        """Load again in the background; whoever comes meanwhile has the kept answer."""
+        if entry.refreshing:
+            return
+        entry.refreshing = True
+        task = asyncio.ensure_future(self._again(msgspec.structs.replace(request, deadline=None), scope, key, entry))
+        self._refreshes.add(task)
+        task.add_done_callback(self._refreshes.discard)
+
+    async def _again(self, request: Request, scope: Scope, key: Hashable, entry: _Entry) -> None:
+        try:
+            await self._load(request, scope, key)
+        except InterlockError:
+            # The kept answer is good until it ends; then the caller sees the error.
+            entry.refreshing = False
+
+    # -- writing --------------------------------------------------------------------------------------------------
+
+    async def _write(self, request: Request) -> Response:
+        try:
+            answer = await self._inner(request)
+        except InterlockError as error:
+            self._told.written(request, known=error.status < 500)
+            raise
+        except BaseException:
+            self._told.written(request, known=False)
+            raise
+        self._told.written(request, known=True)
+        return answer
+
+    def forget(self, scope: Scope, records: tuple[str, ...] | None) -> None:
+        """Count a write; drop all lists and sums of the scope, and the gets of the records (None: of all)."""
+        held = self._scopes.get(scope)
+        if held is None:
+            return
+        held.writes += 1
+        self.kept -= len(held)
+        if records is None:
+            _clear(held)
+        else:
+            held.lists.clear()
+            for record_id in records:
+                for key in held.of_record.pop(record_id, ()):
+                    held.gets.pop(key, None)
+        self.kept += len(held)
+
+
+def _clear(held: _Held) -> None:
+    held.lists.clear()
+    held.gets.clear()
+    held.of_record.clear()

@@ -1,0 +1,93 @@
+"""The settings' three switches, through the services: what is kept, shared and gathered, and that writes and switches are seen at once."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from interlock.app import App
+from interlock.contract import Identity, Request, Response
+from interlock.identifiers import new_id
+from interlock.settings import Settings
+
+pytestmark = pytest.mark.anyio
+
+
+async def opened(home: Path, monkeypatch: pytest.MonkeyPatch, **switches: Any) -> tuple[App, list[Request]]:
+    """An application whose mock counts its calls."""
+    from interlock.backends.memory import MemoryBackend
+
+    calls: list[Request] = []
+    plain = MemoryBackend.handle
+
+    async def counted(self: MemoryBackend, request: Request) -> Response:
+        calls.append(request)
+        await asyncio.sleep(0)
+        return await plain(self, request)
+
+    monkeypatch.setattr(MemoryBackend, "handle", counted)
+    return await App.open(Settings(home=home, environment="test", seed_size=0, **switches)), calls
+
+
+def somebody() -> Identity:
+    return Identity(new_id(), new_id(), "admin")
+
+
+async def test_a_kept_answer_is_marked_and_a_write_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, calls = await opened(tmp_path, monkeypatch, cache=True)
+    crm = app.services(somebody())
+    await crm.customers.create(company_name="A")
+    calls.clear()
+    pages = [await crm.customers.list() for _ in range(5)]
+    assert [page.cached for page in pages] == [False, True, True, True, True]
+    assert len([call for call in calls if call.resource == "customers"]) == 1
+    made = await crm.customers.create(company_name="B")
+    after = await crm.customers.list()
+    assert not after.cached
+    assert made in after.items
+    assert (await crm.audit.list()).items[0].record_id == made.id
+    await app.aclose()
+
+
+async def test_nobody_gets_another_tenants_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, _ = await opened(tmp_path, monkeypatch, cache=True, dedup=True, batch=True)
+    one, two = app.services(somebody()), app.services(somebody())
+    row = await one.customers.create(company_name="A")
+    assert len((await one.customers.list()).items) == 1
+    assert len((await two.customers.list()).items) == 0
+    assert await two.customers.get_many([row.id]) == ()
+    assert await one.customers.get(row.id) == row
+    await app.aclose()
+
+
+async def test_equal_reads_in_flight_are_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, calls = await opened(tmp_path, monkeypatch, dedup=True)
+    crm = app.services(somebody())
+    await asyncio.gather(*(crm.customers.list() for _ in range(50)))
+    assert len([call for call in calls if call.resource == "customers"]) == 1
+    await app.aclose()
+
+
+async def test_gets_of_one_moment_are_one_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, calls = await opened(tmp_path, monkeypatch, batch=True)
+    crm = app.services(somebody())
+    rows = [await crm.customers.create(company_name=str(n)) for n in range(20)]
+    calls.clear()
+    found = await asyncio.gather(*(crm.customers.get(row.id) for row in rows))
+    assert list(found) == rows
+    assert len(calls) == 1
+    await app.aclose()
+
+
+async def test_a_switch_leaves_what_was_kept_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    app, _ = await opened(tmp_path, monkeypatch, cache=True)
+    crm = app.services(somebody())
+    await crm.customers.create(company_name="A")
+    assert len((await crm.customers.list()).items) == 1
+    await app.switch("customers", "sql")
+    page = await crm.customers.list()
+    assert (page.items, page.backend, page.cached) == ((), "sql", False)
+    await app.aclose()
