@@ -250,7 +250,7 @@ def checked(*sources: Path) -> subprocess.CompletedProcess[str]:
     """Deno's type checker, offline."""
     programs = find_programs()
     command: tuple[str | Path, ...] = (
-        programs.deno, "check", "--quiet", "--no-remote", "--cached-only", "--no-lock", "--node-modules-dir=manual",
+        programs.deno, "check", "--quiet", "--no-remote", "--no-lock", "--node-modules-dir=manual",
         f"--config={programs.sources / 'functions' / 'check.json'}", *sources,
     )  # fmt: skip
     return subprocess.run(command, capture_output=True, text=True, env={"NO_COLOR": "1", "DENO_NO_UPDATE_CHECK": "1"})
