@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -14,31 +14,26 @@ import structlog
 
 from interlock.abilities import (
     Authenticates,
-    Closes,
     ForwardsAudit,
     Health,
-    Invokes,
-    OAuth,
     Probes,
-    RecoversAccounts,
     Session,
-    SignsUrls,
-    StoresFiles,
 )
 from interlock.contract import Backend, Identity, Request, Response
 from interlock.entities import ENTITIES
 from interlock.entities.audit import AuditEntry
 from interlock.entity import Entity
-from interlock.errors import InterlockError, Invalid, Misconfigured, Unavailable
+from interlock.errors import InterlockError, Invalid, Unavailable
 from interlock.identifiers import new_id
 from interlock.layers.invalidation import Invalidation
 from interlock.layers.pipeline import LayerSettings, Pipeline, layered
+from interlock.mounting import Mount, Mounts
 from interlock.router import Route, Router
 from interlock.services import EntityService, Services
 from interlock.services.facade import Wiring
 from interlock.services.relay import AuditRelay
 from interlock.settings import Settings
-from interlock.tokens import Mints, SupabaseIssuer, TokenIssuer, TokenVerifier
+from interlock.tokens import TokenIssuer, TokenVerifier
 from interlock.trail import entries_seen
 from interlock.validation import suggest
 
@@ -71,20 +66,6 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass
-class Mount:
-    """A backend as it is built: what it can do, and whether closing it would lose what it holds."""
-
-    name: str
-    backend: Backend
-    abilities: Mapping[type[Any], Any] = field(default_factory=dict)
-    keep: bool = False
-    also: Sequence[Closes] = ()
-    """What is closed with the backend."""
-    routes: set[Route] = field(default_factory=set)
-    """The routes that lead here, also retired ones while their last calls run."""
-
-
 @dataclass(frozen=True)
 class ServiceStatus:
     """One row of the status table. `latency` is in seconds."""
@@ -111,49 +92,6 @@ class Switch:
     at: datetime
 
 
-class _Tokens:
-    """Tokens for one backend that speaks HTTP: of the log-in that the backend itself gave, else made here, so that it trusts them."""
-
-    def __init__(self, issuer: Mints, ttl: float) -> None:
-        self._issuer = issuer
-        self._ttl = ttl
-        self._minted: dict[Identity, tuple[str, float]] = {}
-        self._sessions: dict[Identity, tuple[Session, Authenticates]] = {}
-
-    def remember(self, session: Session, authenticator: Authenticates) -> None:
-        """Call for this identity with this log-in's tokens from now on."""
-        _bound(self._sessions)
-        self._sessions[session.identity] = (session, authenticator)
-
-    async def token(self, identity: Identity, *, refresh: bool = False) -> str:
-        """A token that is good for a while. With `refresh`, another one than before."""
-        if identity in self._sessions:
-            return await self._of_session(identity, refresh=refresh)
-        now = asyncio.get_running_loop().time()
-        held = self._minted.get(identity)
-        if held is not None and not refresh and held[1] > now:
-            return held[0]
-        _bound(self._minted)
-        token = self._issuer.mint(identity, self._ttl)
-        self._minted[identity] = (token, now + self._ttl * 0.8)
-        return token
-
-    async def _of_session(self, identity: Identity, *, refresh: bool) -> str:
-        session, authenticator = self._sessions[identity]
-        if refresh or session.expires_at <= utc_now():
-            del self._sessions[identity]
-            session = await authenticator.refresh(session.refresh_token)
-            self._sessions[identity] = (session, authenticator)
-        return session.access_token
-
-
-def _bound(held: dict[Any, Any], most: int = 10_000) -> None:
-    """Keep a memory of callers small: the oldest half goes."""
-    if len(held) >= most:
-        for key in list(held)[: most // 2]:
-            del held[key]
-
-
 class App:
     """Interlock, running: backends, routes, sessions. Make it with `App.open`, close it with `aclose`."""
 
@@ -173,8 +111,7 @@ class App:
             self.verifier.trust_supabase(secret=settings.supabase_jwt_secret.get_secret_value())
         self.switches: list[Callable[[Switch], None]] = []
         self._own = {entity.resource: service for entity, service in own.items()}
-        self._mounts: dict[str, Mount] = {}
-        self._tokens: dict[str, _Tokens] = {}
+        self._mounts = Mounts(settings, tuple(self.entities.values()), clock, self.issuer, self.verifier)
         self._told = Invalidation()
         self._layering = LayerSettings(settings.cache, settings.cache_ttl, settings.dedup, settings.batch)
         self._pipelines: dict[Route, Pipeline] = {}
@@ -215,9 +152,7 @@ class App:
         await self.relay.aclose()
         for route in tuple(self._pipelines):
             await self._close_layers(route)
-        mounts, self._mounts = self._mounts, {}
-        for mount in mounts.values():
-            await _close(mount)
+        await self._mounts.aclose()
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
@@ -227,7 +162,7 @@ class App:
 
     def _remember(self, session: Session) -> None:
         route = self.router.route("auth")
-        tokens = self._tokens.get(route.backend_name)
+        tokens = self._mounts.tokens_of(route.backend_name)
         if tokens is not None:
             tokens.remember(session, route.ability(Authenticates))
 
@@ -253,7 +188,7 @@ class App:
         epoch = self.router.next_epoch()
         routes = []
         for service in self.service_names:
-            mount = await self._mount(self.settings.backend_of(service))
+            mount = await self._mounts.get(self.settings.backend_of(service))
             routes.append(self._route(service, mount, epoch))
         self.router.publish(*routes)
 
@@ -281,11 +216,11 @@ class App:
             if service not in self.service_names:
                 raise Invalid({"service": f"{service!r} does not exist{suggest(service, self.service_names)}"})
         async with self._switching:
-            mounts = {service: await self._mount(name) for service, name in wanted.items()}
+            mounts = {service: await self._mounts.get(name) for service, name in wanted.items()}
             for name, mount in {mount.name: mount for mount in mounts.values()}.items():
                 health = await probe(mount.backend, PATIENCE)
                 if not health.healthy:
-                    await self._close_unused()
+                    await self._mounts.close_unused()
                     raise Unavailable(f"the backend {name!r} does not answer ({health.detail}); nothing was switched")
             epoch = self.router.next_epoch()
             routes = [self._route(service, mount, epoch) for service, mount in mounts.items()]
@@ -316,19 +251,12 @@ class App:
         async with self._switching:
             for route in replaced:
                 await self._close_layers(route)
-                for mount in self._mounts.values():
-                    mount.routes.discard(route)
-            await self._close_unused()
+            await self._mounts.release(replaced)
 
     async def _close_layers(self, route: Route) -> None:
         pipeline = self._pipelines.pop(route, None)
         if pipeline is not None:
             await pipeline.aclose()
-
-    async def _close_unused(self) -> None:
-        for mount in [mount for mount in self._mounts.values() if not mount.routes and not mount.keep]:
-            del self._mounts[mount.name]
-            await _close(mount)
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -337,148 +265,9 @@ class App:
 
     # -- backends -------------------------------------------------------------------------------------------------
 
-    async def _mount(self, name: str) -> Mount:
-        mount = self._mounts.get(name)
-        if mount is None:
-            build = {
-                "mock": self._build_mock,
-                "sql": self._build_sql,
-                "real": self._build_real,
-                "supabase": self._build_supabase,
-            }.get(name)
-            if build is None:
-                raise Misconfigured([f"there is no backend {name!r}; choose mock, real, sql or supabase"])
-            mount = await build()
-            self._mounts[name] = mount
-        return mount
-
-    async def _build_mock(self) -> Mount:
-        from interlock.backends.memory import MemoryBackend
-        from interlock.backends.memory.oauth import PretendedProvider
-        from interlock.seed import seed_demo
-
-        memory = MemoryBackend(tuple(self.entities.values()), name="mock", clock=self.clock)
-        accounts = self._accounts(memory)
-        provider = PretendedProvider(accounts[Authenticates].session_for, clock=self.clock)
-        # Log-in and demo data stay sound, so that there is a screen to see the trouble on.
-        mount = Mount("mock", self._troubled(memory), {**accounts, OAuth: provider}, keep=True)
-        if self.settings.seed_demo:
-            await seed_demo(memory, size=self.settings.seed_size, seed=self.settings.seed)
-        return mount
-
-    def _troubled(self, backend: Backend) -> Backend:
-        """The backend, slow and failing as the settings say. Not for `put`, which brings the trail and no caller's data."""
-        from interlock.testing.faults import VERBS, Faults, Rates
-
-        settings = self.settings
-        rates = Rates(
-            latency=settings.mock_latency,
-            unavailable=settings.mock_error_rate,
-            conflict=settings.mock_conflict_rate,
-            verbs=VERBS - {"put"},
-        )
-        return Faults(backend, rates, seed=settings.seed) if rates.trouble else backend
-
-    async def _build_sql(self) -> Mount:
-        from interlock.backends.sql import SqlBackend, migrate
-
-        settings = self.settings
-        if settings.database_url is None:
-            settings.home.mkdir(parents=True, exist_ok=True)
-            await migrate(settings.sql_url, tuple(self.entities.values()))
-        backend = SqlBackend(settings.sql_url, tuple(self.entities.values()), name="sql")
-        await backend.open()
-        return Mount("sql", backend, self._accounts(backend))
-
-    async def _build_real(self) -> Mount:
-        from interlock.backends.rest import RestBackend, RestSettings, dialect_named
-
-        settings = self.settings
-        if settings.api_base_url is None:
-            raise Misconfigured(["INTERLOCK_API_BASE_URL: is not set, and 'real' was asked for; set it"])
-        rest = RestSettings(
-            base_url=settings.api_base_url,
-            dialect=dialect_named(settings.api_dialect),
-            timeout=settings.api_timeout,
-            engine=settings.http_engine,
-        )
-        tokens = self._tokens.setdefault("real", _Tokens(self.issuer, settings.token_ttl))
-        backend = RestBackend(rest, tuple(self.entities.values()), tokens=tokens, name="real")
-        return Mount("real", backend)
-
-    async def _build_supabase(self) -> Mount:
-        try:
-            from interlock.backends.supabase import SupabaseAccounts, SupabaseBackend, SupabaseSettings
-            from interlock.backends.supabase.files import SupabaseFiles
-            from interlock.backends.supabase.functions import SupabaseFunctions
-            from interlock.http import open_engine
-        except ModuleNotFoundError as error:
-            if str(error.name).startswith("interlock"):
-                raise
-            raise Misconfigured(
-                [f"{error.name}: is not installed, and 'supabase' was asked for; pip install 'interlock[supabase]'"]
-            ) from error
-        settings = self.settings.at_local_supabase() if self.settings.supabase_url is None else self.settings
-        url, anon_key = settings.supabase_url, settings.supabase_anon_key
-        if url is None or anon_key is None:
-            given = {"INTERLOCK_SUPABASE_URL": url, "INTERLOCK_SUPABASE_ANON_KEY": anon_key}
-            raise Misconfigured(
-                [
-                    f"{name}: is not set, and 'supabase' was asked for; set it, or run interlock supabase start"
-                    for name, value in given.items()
-                    if value is None
-                ]
-            )
-        service_key, secret = settings.supabase_service_key, settings.supabase_jwt_secret
-        accounts = SupabaseAccounts(
-            url,
-            anon_key.get_secret_value(),
-            service_key=service_key.get_secret_value() if service_key is not None else None,
-        )
-        if secret is not None:
-            self.verifier.trust_supabase(secret=secret.get_secret_value())
-        issuer = SupabaseIssuer(self.issuer if secret is None else secret.get_secret_value())
-        tokens = self._tokens.setdefault("supabase", _Tokens(issuer, settings.token_ttl))
-        key, engine = anon_key.get_secret_value(), open_engine(settings.http_engine)
-        backend = SupabaseBackend(
-            SupabaseSettings(url=url, anon_key=key, realtime=settings.supabase_realtime),
-            tuple(self.entities.values()),
-            tokens=tokens,
-            name="supabase",
-            engine=engine,
-        )
-        files = SupabaseFiles(url, key, engine=engine, tokens=tokens)
-        functions = SupabaseFunctions(url, key, tokens=tokens)
-        try:
-            self.verifier.trust_supabase(jwks=await accounts.public_keys())
-        except Unavailable as error:
-            _log.warning("the public keys of Supabase were not read", error=error.message)
-        abilities: dict[type[Any], Any] = {
-            **dict.fromkeys((Authenticates, RecoversAccounts, OAuth), accounts),
-            **dict.fromkeys((StoresFiles, SignsUrls), files),
-            Invokes: functions,
-        }
-        return Mount("supabase", backend, abilities, also=(accounts, files, functions))
-
-    def _accounts(self, backend: Any) -> Mapping[type[Any], Any]:
-        from interlock.accounts import Accounts, FileOutbox
-
-        settings = self.settings
-        accounts = Accounts(
-            backend,
-            self.issuer,
-            clock=self.clock,
-            messenger=FileOutbox(settings.home / "outbox"),
-            ttl=settings.token_ttl,
-            refresh_ttl=settings.refresh_ttl,
-        )
-        return {Authenticates: accounts, RecoversAccounts: accounts}
-
     def _audit_sources(self) -> tuple[tuple[str, ForwardsAudit], ...]:
         """The backends that write audit entries; of the one where `audit` is served, they are only acknowledged."""
-        return tuple(
-            (mount.name, mount.backend) for mount in self._mounts.values() if isinstance(mount.backend, ForwardsAudit)
-        )
+        return tuple((mount.name, mount.backend) for mount in self._mounts if isinstance(mount.backend, ForwardsAudit))
 
     # -- health ---------------------------------------------------------------------------------------------------
 
@@ -504,12 +293,6 @@ class App:
 async def probe(backend: Backend, timeout: float = 2.0) -> Health:
     """What the backend's probe says within `timeout` seconds, or healthy where it has none."""
     return await backend.probe(timeout) if isinstance(backend, Probes) else Health(True, 0.0)
-
-
-async def _close(mount: Mount) -> None:
-    for held in (mount.backend, *mount.also):
-        if isinstance(held, Closes):
-            await held.aclose()
 
 
 def _switch_entry(switch: Switch, actor: Identity) -> AuditEntry:
