@@ -32,6 +32,9 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "seed": (*KERNEL, "accounts"),
     "router": KERNEL,
     "layers": KERNEL,
+    "health": (*KERNEL, "router"),
+    "warmup": (*KERNEL, "router"),
+    "observability": (*KERNEL, "layers"),
     "relay": KERNEL,
     "settings": (*KERNEL,),
     "services": (*KERNEL, "router"),
@@ -40,7 +43,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "backends.rest": (*KERNEL, "http"),
     "backends.supabase": (*KERNEL, "http"),
     "devstack": KERNEL,
-    "gateway": (*KERNEL, "app", "services", "router", "settings"),
+    "gateway": (*KERNEL, "app", "health", "observability", "router", "services", "settings"),
     "cli": (
         *KERNEL,
         "app",
@@ -48,14 +51,16 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "devstack",
         "embedded",
         "gateway",
+        "health",
         "http",
+        "observability",
         "portal",
         "services",
         "settings",
     ),
     "portal": (*KERNEL, "app", "services", "settings"),
 }
-COMPOSITION = ("app", "embedded", "__init__", "testing")
+COMPOSITION = ("app", "mounting", "embedded", "__init__", "testing")
 """What puts the parts together may import them all, and so may the published test suite."""
 
 
