@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import Any, Final
@@ -26,7 +26,7 @@ from interlock.entity import Entity
 from interlock.errors import InterlockError, Invalid, Unavailable
 from interlock.identifiers import new_id
 from interlock.layers.invalidation import Invalidation
-from interlock.layers.pipeline import LayerSettings, Pipeline, layered
+from interlock.layers.pipeline import Guard, LayerSettings, Pipeline
 from interlock.mounting import Mount, Mounts
 from interlock.router import Route, Router
 from interlock.services import EntityService, Services
@@ -68,7 +68,7 @@ def utc_now() -> datetime:
 
 @dataclass(frozen=True)
 class ServiceStatus:
-    """One row of the status table. `latency` is in seconds."""
+    """One row of the status table. `latency` is in seconds; `layers` is what `Pipeline.describe` says."""
 
     service: str
     backend: str
@@ -78,6 +78,7 @@ class ServiceStatus:
     latency: float | None
     in_flight: int
     detail: str = ""
+    layers: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -113,8 +114,8 @@ class App:
         self._own = {entity.resource: service for entity, service in own.items()}
         self._mounts = Mounts(settings, tuple(self.entities.values()), clock, self.issuer, self.verifier)
         self._told = Invalidation()
-        self._layering = LayerSettings(settings.cache, settings.cache_ttl, settings.dedup, settings.batch)
         self._pipelines: dict[Route, Pipeline] = {}
+        self._guards: dict[str, Guard] = {}
         self._switching = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wiring = Wiring(
@@ -193,11 +194,13 @@ class App:
         self.router.publish(*routes)
 
     def _route(self, service: str, mount: Mount, epoch: int) -> Route:
-        pipeline = layered(mount.backend, mount.name, self._layering, self._told)
-        handle = None if pipeline is None else pipeline.handle
-        route = Route(service, mount.name, mount.backend, epoch, handle=handle, abilities=mount.abilities)
-        if pipeline is not None:
-            self._pipelines[route] = pipeline
+        settings = layers_of(self.settings, mount.name)
+        guard = self._guards.setdefault(mount.name, Guard(settings))
+        pipeline = Pipeline(
+            mount.backend, service=service, name=mount.name, settings=settings, guard=guard, told=self._told
+        )
+        route = Route(service, mount.name, mount.backend, epoch, handle=pipeline.handle, abilities=mount.abilities)
+        self._pipelines[route] = pipeline
         mount.routes.add(route)
         return route
 
@@ -285,6 +288,7 @@ class App:
                 latency=found[route.backend_name].latency,
                 in_flight=route.in_flight,
                 detail=found[route.backend_name].detail,
+                layers=self._pipelines[route].describe(),
             )
             for route in self.router.table.values()
         )
@@ -293,6 +297,25 @@ class App:
 async def probe(backend: Backend, timeout: float = 2.0) -> Health:
     """What the backend's probe says within `timeout` seconds, or healthy where it has none."""
     return await backend.probe(timeout) if isinstance(backend, Probes) else Health(True, 0.0)
+
+
+def layers_of(settings: Settings, backend: str) -> LayerSettings:
+    """The layers of a backend, as the settings have them."""
+    limits = settings.limits_of(backend)
+    return LayerSettings(
+        cache=settings.cache,
+        ttl=settings.cache_ttl,
+        dedup=settings.dedup,
+        batch=settings.batch,
+        deadline=limits.deadline,
+        concurrency=limits.concurrency,
+        queue=limits.queue,
+        retries=limits.retries,
+        retry_budget=limits.retry_budget,
+        breaker_failures=limits.breaker_failures if limits.breaker else 0.0,
+        breaker_pause=limits.breaker_pause,
+        hedge=limits.hedge,
+    )
 
 
 def _switch_entry(switch: Switch, actor: Identity) -> AuditEntry:

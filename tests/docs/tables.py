@@ -43,7 +43,7 @@ def _default(value: Any) -> str:
 def settings() -> str:
     rows = []
     for name, field in Settings.model_fields.items():
-        if name == "backends":
+        if name in ("backends", "limits"):
             continue
         extra = field.json_schema_extra
         mend = extra["mend"] if isinstance(extra, dict) else ""
@@ -51,6 +51,7 @@ def settings() -> str:
     rows.append(
         ["`INTERLOCK_<SERVICE>_BACKEND`", "", "The backend of one service.", "choose mock, real, sql or supabase"]
     )
+    rows.append(["`INTERLOCK_<BACKEND>_<LIMIT>`", "", "A limit of one backend.", "as for the limit of that name"])
     return _rows(["variable", "default", "what it does", "values"], rows)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from interlock.errors import Misconfigured
 from interlock.settings import GUIDE, SERVICES, LocalSupabase, Settings
+from interlock.settings.limits import LIMITS
 
 GUIDE_ENV = """\
 # API
@@ -301,6 +302,36 @@ def test_an_application_may_know_services_and_backends_of_its_own() -> None:
     assert settings.backend_of("projects") == "mine"
 
 
+def test_a_backends_own_limit_is_stronger_than_the_limit_for_all(scratch: Path) -> None:
+    (scratch / "interlock.toml").write_text("retries = 1\ndeadline = 20\n[limits.real]\ndeadline = 5\n")
+    settings = Settings.load(env={"INTERLOCK_SUPABASE_DEADLINE": "7", "INTERLOCK_SQL_BREAKER": "off"})
+    found = {name: settings.limits_of(name) for name in ("mock", "real", "sql", "supabase")}
+    assert {name: limits.deadline for name, limits in found.items()} == {
+        "mock": 20.0,
+        "real": 5.0,
+        "sql": 20.0,
+        "supabase": 7.0,
+    }
+    assert {limits.retries for limits in found.values()} == {1}
+    assert {name for name, limits in found.items() if limits.breaker} == {"real", "supabase"}
+    assert {name for name, limits in found.items() if not limits.concurrency} == {"mock"}
+
+
+def test_a_bad_limit_is_named_where_it_stands(scratch: Path) -> None:
+    (scratch / "interlock.toml").write_text("[limits.real]\nretries = 11\nretrys = 1\n[limits.reel]\nretries = 1\n")
+    with pytest.raises(Misconfigured) as caught:
+        Settings.load(env={"INTERLOCK_SQL_DEADLINE": "soon", "INTERLOCK_SQL_DEADLIN": "1"})
+    assert set(caught.value.problems) == {
+        "INTERLOCK_SQL_DEADLIN: there is no such setting; did you mean INTERLOCK_SQL_DEADLINE?",
+        "INTERLOCK_SQL_DEADLINE: 'soon' is not a number; give seconds above 0",
+        "interlock.toml [limits.real] retries: 11 is too big; give a whole number from 0 to 10",
+        "interlock.toml [limits.real] retrys: there is no such limit; did you mean 'retries'?",
+        "interlock.toml [limits.reel] retries: there is no such backend; did you mean 'real'?",
+    }
+    with pytest.raises(Misconfigured, match="INTERLOCK_REAL_DEADLINE: -1 is too small"):
+        Settings(limits={"real": {"deadline": -1}})
+
+
 def test_demo_data_is_for_development_and_test_only() -> None:
     seeded = {name for name in ("development", "test", "staging", "production") if Settings(environment=name).seed_demo}
     assert seeded == {"development", "test"}
@@ -317,6 +348,8 @@ def test_every_setting_is_used_or_the_page_says_that_it_is_not() -> None:
         "api_mode",
         "backends",
         "database_url",
+        "limits",
+        *LIMITS,
     }
     unused = {name for name in Settings.model_fields if f"`INTERLOCK_{name.upper()}`" in page}
     assert used | unused == set(Settings.model_fields)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, cast
 
@@ -97,12 +97,17 @@ def serve(
     _finish(context, run(settings, load, _output(context), variable=variable, child=child))
 
 
-def status(context: typer.Context) -> None:
+def status(
+    context: typer.Context,
+    layers: Annotated[
+        bool, typer.Option("--layers", help="Also each service's layers, their settings and state.")
+    ] = False,
+) -> None:
     """Show each service: its backend, epoch, stage, health and latency."""
-    _finish(context, _status(_load(context), _output(context)))
+    _finish(context, _status(_load(context), _output(context), layers=layers))
 
 
-async def _status(settings: Settings, output: Output) -> int:
+async def _status(settings: Settings, output: Output, *, layers: bool) -> int:
     from interlock.app import App
     from interlock.cli.output import plain
     from interlock.cli.running import Remote, running
@@ -133,7 +138,16 @@ async def _status(settings: Settings, output: Output) -> int:
                 for row in rows
             ),
         )
+        if layers:
+            output.say("")
+            output.table(("service", "layer", "settings and state"), _layers(rows), whole=True)
     return Exit.OK if all(row.get("health") == "healthy" for row in rows) else Exit.UNAVAILABLE
+
+
+def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    for row in rows:
+        for name, told in (row.get("layers") or {}).items():
+            yield str(row["service"]), name, ", ".join(f"{field} {value}" for field, value in told.items())
 
 
 def _services(incomplete: str) -> list[str]:

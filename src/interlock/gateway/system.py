@@ -109,6 +109,7 @@ async def status(call: Call) -> Reply:
                 "latency": row.latency,
                 "inFlight": row.in_flight,
                 "detail": row.detail,
+                "layers": row.layers,
             }
             for row in rows
         ],

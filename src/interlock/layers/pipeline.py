@@ -1,76 +1,149 @@
-"""The layers that the settings ask for, around one route's backend, outermost first: cache, single-flight, batch.
-
-Reads that no layer speaks for, and every call where none is asked for, go to the backend as they are.
+"""The layers that the settings ask for, around one route's backend, outermost first:
+meter, cache, single-flight, batch, deadline, hedge, bulkhead, retry, breaker. One that is off is not there.
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, Final
 
 import msgspec
 
-from interlock.contract import Backend, Request, Response
+from interlock.abilities import Closes
+from interlock.contract import Backend
 from interlock.layers.batching import Batch
+from interlock.layers.breaker import Breaker, BreakerSettings
+from interlock.layers.bulkhead import Bulkhead
 from interlock.layers.caching import Cache, CacheSettings
+from interlock.layers.deadline import Deadline
+from interlock.layers.hedging import Hedge, HedgeSettings
 from interlock.layers.invalidation import Invalidation
 from interlock.layers.keys import Varies
+from interlock.layers.retry import Budget, Retry, RetrySettings
 from interlock.layers.single_flight import SingleFlight
 
-__all__ = ["LayerSettings", "Pipeline", "layered"]
+__all__ = ["Around", "Guard", "LayerSettings", "Pipeline"]
 
 _SHARED_BY_TENANT: Final = frozenset({"mock", "sql"})
 """Backends whose answers depend on nobody's role: the services have looked at it before. Any other may filter by user."""
 
-_WRITTEN_BESIDE: Final = frozenset({"users", "credentials"})
-"""Resources that log-in writes too, beside the services: nothing of them is kept."""
+_WRITTEN_BESIDE: Final = frozenset({"users", "auth"})
+"""Services whose records log-in writes too, beside the layers: nothing of them is kept."""
+
+Around = Callable[[Backend], Backend]
+"""Puts a layer around a backend."""
 
 
 class LayerSettings(msgspec.Struct, frozen=True):
-    """Which layers there are; `ttl` is the cache's, in seconds."""
+    """Which layers a backend is given.
+
+    `ttl` (the cache's), `deadline` and `breaker_pause` are in seconds; 0 in `deadline`, `concurrency`, `retries` (attempts after the first), `breaker_failures`
+    and `hedge` leaves the layer out. `queue` is how many calls may wait for a place; `retry_budget`, `breaker_failures` and `hedge` are shares of the calls.
+    """
 
     cache: bool = False
     ttl: float = 300.0
     dedup: bool = False
     batch: bool = False
+    deadline: float = 30.0
+    concurrency: int = 64
+    queue: int = 1000
+    retries: int = 2
+    retry_budget: float = 0.1
+    breaker_failures: float = 0.5
+    breaker_pause: float = 2.0
+    hedge: float = 0.0
 
-    @property
-    def any(self) -> bool:
-        """True where there is a layer at all."""
-        return self.cache or self.dedup or self.batch
+
+class Guard:
+    """What the pipelines of one backend have in common: the budget of its retries."""
+
+    def __init__(self, settings: LayerSettings) -> None:
+        self.budget = Budget(settings.retry_budget, RetrySettings().floor)
 
 
 class Pipeline:
-    """A backend behind its layers."""
+    """A backend behind its layers, for one service. `layers` are by name, outermost first."""
 
-    def __init__(self, backend: Backend, name: str, settings: LayerSettings, told: Invalidation) -> None:
+    def __init__(
+        self,
+        backend: Backend,
+        *,
+        service: str,
+        name: str,
+        settings: LayerSettings,
+        guard: Guard | None = None,
+        told: Invalidation | None = None,
+        shared: Around | None = None,
+        meter: Around | None = None,
+    ) -> None:
+        guard = guard or Guard(settings)
+        told = told or Invalidation()
         varies: Varies = "tenant" if name in _SHARED_BY_TENANT else "user"
-        self._closing: list[Batch | SingleFlight | Cache] = []
-        inner = backend
+        self._settings = settings
+        self._inner = backend
+        self._layers: dict[str, Backend] = {}
+        if settings.breaker_failures:
+            rules = BreakerSettings(failures=settings.breaker_failures, pause=settings.breaker_pause)
+            self._put("breaker", lambda inner: Breaker(inner, rules, name=f"{service} on {name}"))
+        if settings.retries:
+            attempts = RetrySettings(attempts=settings.retries + 1, ratio=settings.retry_budget)
+            self._put("retry", lambda inner: Retry(inner, attempts, guard.budget))
+        if settings.concurrency:
+            self._put("bulkhead", lambda inner: Bulkhead(inner, settings.concurrency, settings.queue))
+        if settings.hedge:
+            self._put("hedge", lambda inner: Hedge(inner, HedgeSettings(ratio=settings.hedge)))
+        if settings.deadline:
+            self._put("deadline", lambda inner: Deadline(inner, settings.deadline))
         if settings.batch:
-            inner = self._with(Batch(inner))
+            self._put("batch", Batch)
         if settings.dedup:
-            inner = self._with(SingleFlight(inner, varies=varies, told=told))
-        self._plain = inner.handle
-        if settings.cache:
-            inner = self._with(Cache(inner, CacheSettings(ttl=settings.ttl), varies=varies, told=told))
-        self._handle = inner.handle
+            self._put("single_flight", lambda inner: SingleFlight(inner, varies=varies, told=told))
+        if settings.cache and service not in _WRITTEN_BESIDE:
+            kept = CacheSettings(ttl=settings.ttl)
+            self._put("cache", shared or (lambda inner: Cache(inner, kept, varies=varies, told=told)))
+        if meter is not None:
+            self._put("meter", meter)
+        self.layers = MappingProxyType(dict(reversed(self._layers.items())))
+        self.handle = self._inner.handle
 
-    def _with(self, layer: Batch | SingleFlight | Cache) -> Backend:
-        self._closing.append(layer)
-        return layer
-
-    async def handle(self, request: Request) -> Response:
-        """The answer, of whichever layer has it."""
-        if request.resource in _WRITTEN_BESIDE:
-            return await self._plain(request)
-        return await self._handle(request)
+    def _put(self, name: str, around: Around) -> None:
+        self._inner = self._layers[name] = around(self._inner)
 
     async def aclose(self) -> None:
-        """End what runs in the background."""
-        for layer in self._closing:
-            await layer.aclose()
+        """End what runs in the background, the outermost layer first."""
+        for layer in self.layers.values():
+            if isinstance(layer, Closes):
+                await layer.aclose()
+
+    def describe(self) -> dict[str, Any]:
+        """Each layer, outermost first, with its settings (as `LayerSettings` names them) and its state: counts and words, no secrets."""
+        return {
+            name: {
+                **{field: getattr(self._settings, field) for field in _SET.get(name, ())},
+                **{field: found for field in _TOLD.get(name, ()) if (found := getattr(layer, field, None)) is not None},
+            }
+            for name, layer in self.layers.items()
+        }
 
 
-def layered(backend: Backend, name: str, settings: LayerSettings, told: Invalidation) -> Pipeline | None:
-    """The backend behind the layers, None where there are none."""
-    return Pipeline(backend, name, settings, told) if settings.any else None
+_SET: Final = MappingProxyType(
+    {
+        "cache": ("ttl",),
+        "deadline": ("deadline",),
+        "hedge": ("hedge",),
+        "bulkhead": ("concurrency", "queue"),
+        "retry": ("retries", "retry_budget"),
+        "breaker": ("breaker_failures", "breaker_pause"),
+    }
+)
+_TOLD: Final = MappingProxyType(
+    {
+        "cache": ("hits", "misses", "kept", "state"),
+        "single_flight": ("joined",),
+        "hedge": ("sent", "won"),
+        "bulkhead": ("in_use", "queued"),
+        "breaker": ("state",),
+    }
+)

@@ -7,7 +7,19 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-__all__ = ["DatabaseUrl", "Flag", "Lowered", "Port", "Seconds", "Share", "WebAddress", "Words", "flag", "lowered"]
+__all__ = [
+    "DatabaseUrl",
+    "Flag",
+    "Lowered",
+    "Port",
+    "RedisUrl",
+    "Seconds",
+    "Share",
+    "WebAddress",
+    "Words",
+    "flag",
+    "lowered",
+]
 
 TRUE: Final = frozenset({"true", "1", "yes", "on"})
 FALSE: Final = frozenset({"false", "0", "no", "off"})
@@ -54,6 +66,14 @@ def sql_url(value: SecretStr) -> SecretStr:
     return value
 
 
+def redis_url(value: SecretStr) -> SecretStr:
+    """Raises ValueError for what is not the address of a Redis."""
+    parts = urlsplit(value.get_secret_value())
+    if parts.scheme not in ("redis", "rediss", "unix") or not (parts.hostname or parts.path):
+        raise ValueError("is not the address of a Redis")
+    return value
+
+
 Flag = Annotated[bool, BeforeValidator(flag)]
 WebAddress = Annotated[str, AfterValidator(web_address)]
 Words = Annotated[tuple[str, ...], BeforeValidator(words)]
@@ -63,3 +83,4 @@ Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 Lowered = BeforeValidator(lowered)
 
 DatabaseUrl = Annotated[SecretStr, AfterValidator(sql_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(redis_url)]

@@ -14,7 +14,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from interlock.errors import Misconfigured
 from interlock.settings.guide import FLAG_MEND, GUIDE
-from interlock.settings.kinds import DatabaseUrl, Flag, Lowered, Port, Seconds, Share, WebAddress, Words
+from interlock.settings.kinds import DatabaseUrl, Flag, Lowered, Port, RedisUrl, Seconds, Share, WebAddress, Words
+from interlock.settings.limits import LIMITS, OWN, Attempts, Limits, Places
 from interlock.settings.local import LocalSupabase
 from interlock.settings.reading import PREFIX, Given, Reading
 from interlock.validation import suggest
@@ -46,6 +47,11 @@ def frozen(given: Mapping[str, str]) -> Mapping[str, str]:
     return MappingProxyType(dict(given))
 
 
+def limited(given: Mapping[str, Limits]) -> Mapping[str, Limits]:
+    """A copy that nobody can change."""
+    return MappingProxyType(dict(given))
+
+
 def _setting(default: Any, description: str, mend: str, **options: Any) -> Any:
     return Field(default, description=description, json_schema_extra={"mend": mend}, **options)
 
@@ -53,7 +59,8 @@ def _setting(default: Any, description: str, mend: str, **options: Any) -> Any:
 class Settings(BaseSettings):
     """Everything that can be configured. `Settings.load()` reads it; a program may also build it by hand.
 
-    `backends` maps each service to its backend; a service that is not named there follows `api_mode`.
+    `backends` maps each service to its backend; a service that is not named there follows `api_mode`. `limits` maps each backend to
+    those of its limits that are its own; `limits_of` answers all of them.
     """
 
     model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, validate_default=True)
@@ -172,12 +179,65 @@ class Settings(BaseSettings):
     dedup: Flag = _setting(False, "Whether equal calls in flight share one answer.", FLAG_MEND)
     batch: Flag = _setting(False, "Whether gets of one moment travel together.", FLAG_MEND)
 
+    redis_url: RedisUrl | None = _setting(
+        None,
+        "The Redis or Valkey that several processes keep the cache in; each its own memory when not given. May hold a secret.",
+        "begin it with redis://, rediss:// or unix://",
+    )
+    cache_watch: Flag = _setting(
+        True,
+        "Whether what is cached is watched for changes that others make, where the backend tells of them.",
+        FLAG_MEND,
+    )
+
+    deadline: Seconds = _setting(
+        30.0, "Seconds that a call may take, with all of its attempts.", "give seconds above 0"
+    )
+    concurrency: Places = _setting(
+        64,
+        "Calls of one service that may run at once; 0 for no limit. The mock has none.",
+        "give a whole number, 0 or more",
+    )
+    queue: Places = _setting(
+        1000, "Calls of one service that may wait for their turn; more are refused.", "give a whole number, 0 or more"
+    )
+    retries: Attempts = _setting(
+        2,
+        "Attempts more, after an error that may pass, of what may be sent again. The mock has none.",
+        "give a whole number from 0 to 10",
+    )
+    retry_budget: Share = _setting(0.1, "The share of calls that retries may add.", "give a number from 0 to 1")
+    breaker: Flag = _setting(True, "Whether a backend that fails is left alone for a while. Not the mock.", FLAG_MEND)
+    breaker_failures: Share = _setting(
+        0.5, "The share of failures within ten seconds at which it is left alone.", "give a number from 0 to 1"
+    )
+    breaker_pause: Seconds = _setting(
+        2.0, "Seconds that it is left alone, before a few calls try it.", "give seconds above 0"
+    )
+    hedge: Share = _setting(
+        0.0,
+        "The share of reads that may be sent a second time where the first is late; 0 for none.",
+        "give a number from 0 to 1",
+    )
+    limits: Annotated[Mapping[str, Limits], AfterValidator(limited), PlainSerializer(dict)] = _setting(
+        {}, "The limits of each backend that has its own.", "name a backend and its limits"
+    )
+    warm_up: Annotated[float, Field(ge=0, le=300, allow_inf_nan=False)] = _setting(
+        2.0,
+        "Seconds that a new route may spend on filling its cache before it serves; 0 for none.",
+        "give seconds from 0 to 300",
+    )
+
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Lowered] = _setting(
         "info", "How much is logged.", "choose debug, info, warning or error"
     )
     log_calls: Flag = _setting(False, "Whether every call of a service is logged.", FLAG_MEND)
     metrics: Flag = _setting(True, "Whether /metrics is served.", FLAG_MEND)
-    error_tracking: Flag = _setting(False, "Whether unexpected errors are logged with their traces.", FLAG_MEND)
+    tracing: Flag = _setting(False, "Whether calls are traced with OpenTelemetry.", FLAG_MEND)
+    error_tracking: Flag = _setting(False, "Whether unexpected errors are reported.", FLAG_MEND)
+    sentry_dsn: SecretStr | None = _setting(
+        None, "The Sentry project that unexpected errors are reported to. A secret.", "copy the project's DSN"
+    )
     debug: Flag = _setting(False, "Whether every route and switch is logged in detail.", FLAG_MEND)
 
     def __init__(self, **values: Any) -> None:
@@ -185,9 +245,12 @@ class Settings(BaseSettings):
         try:
             super().__init__(**values)
         except ValidationError as error:
-            given = {name: Given(value, f"{PREFIX}{name.upper()}", value) for name, value in values.items()}
-            details = {str(detail["loc"][0]): detail for detail in error.errors(include_url=False)}
-            raise Misconfigured([_problem(given[name], name, detail) for name, detail in details.items()]) from error
+            details = {_spelled(detail): detail for detail in error.errors(include_url=False)}
+            found = [
+                _problem(Given(detail["input"], variable, detail["input"]), detail)
+                for variable, detail in details.items()
+            ]
+            raise Misconfigured(found) from error
 
     @classmethod
     def settings_customise_sources(  # type: ignore[override]  # the sources it leaves out arrive by keyword
@@ -229,19 +292,24 @@ class Settings(BaseSettings):
     def _build(cls, reading: Reading, *, embedded: bool) -> Self:
         values = {name: given.value for name, given in reading.values.items()}
         own = {name: given.value for name, given in reading.backends.items()}
+        limits = {name: {limit: given.value for limit, given in held.items()} for name, held in reading.limits.items()}
         bad: set[str] = set()
         while True:
             try:
-                settings = cls(**values, backends=own)
+                settings = cls(**values, backends=own, limits=limits)
                 break
             except Misconfigured as error:
                 if not isinstance(error.__cause__, ValidationError):
                     raise
                 for detail in error.__cause__.errors(include_url=False):
-                    name = str(detail["loc"][0])
-                    if name not in bad:
+                    name, *rest = map(str, detail["loc"])
+                    if name == "limits":
+                        backend, limit = rest[0], rest[-1]
+                        if limits[backend].pop(limit, None) is not None:
+                            reading.problems.append(_problem(reading.limits[backend][limit], detail))
+                    elif name not in bad:
                         bad.add(name)
-                        reading.problems.append(_problem(reading.values[name], name, detail))
+                        reading.problems.append(_problem(reading.values[name], detail))
                         values.pop(name, None)
         if embedded and settings.api_base_url is None and "api_base_url" not in bad:
             port = settings.api_port
@@ -257,6 +325,13 @@ class Settings(BaseSettings):
     def backend_of(self, service: str) -> str:
         """The backend that a service starts on."""
         return self.backends.get(service, self.api_mode)
+
+    def limits_of(self, backend: str) -> Limits:
+        """Every limit of a backend: its own, else what is said for all, else its kind's default."""
+        limits = self.limits.get(backend)
+        own = {} if limits is None else limits.model_dump(include=limits.model_fields_set)
+        said = {name: getattr(self, name) for name in LIMITS if name in self.model_fields_set}
+        return Limits.model_validate({**OWN.get(backend, {}), **said, **own})
 
     def check(self) -> None:
         """Raises `Misconfigured` where a service is on a backend that this configuration does not have."""
@@ -324,8 +399,15 @@ _WRONG: Final = MappingProxyType(
 )
 
 
-def _problem(given: Given, name: str, detail: ErrorDetails) -> str:
+def _spelled(detail: ErrorDetails) -> str:
+    """The variable of a setting, such as `INTERLOCK_PORT` or `INTERLOCK_REAL_DEADLINE`."""
+    name, *rest = map(str, detail["loc"])
+    return PREFIX + "_".join(rest if name == "limits" else [name]).upper()
+
+
+def _problem(given: Given, detail: ErrorDetails) -> str:
     """One line: the variable, its value (unless it may hold a secret), what is wrong, the mend."""
+    name = str(detail["loc"][-1] if detail["loc"][0] == "limits" else detail["loc"][0])
     field = Settings.model_fields.get(name)
     if field is None:
         return f"{given.source}: there is no such setting{suggest(name, Settings.model_fields)}"

@@ -12,6 +12,7 @@ from dotenv import dotenv_values
 
 from interlock.settings.guide import GUIDE
 from interlock.settings.kinds import lowered
+from interlock.settings.limits import LIMITS
 from interlock.validation import suggest
 
 __all__ = ["PREFIX", "Given", "Reading", "either"]
@@ -31,11 +32,12 @@ class Reading:
     """Collects values and problems, source after source; a later source wins."""
 
     def __init__(self, fields: Iterable[str], services: Sequence[str], backends: Sequence[str]) -> None:
-        self.fields = frozenset(fields) - {"backends"}
+        self.fields = frozenset(fields) - {"backends", "limits"}
         self.services = tuple(services)
         self.known_backends = tuple(backends)
         self.values: dict[str, Given] = {}
         self.backends: dict[str, Given] = {}
+        self.limits: dict[str, dict[str, Given]] = {}
         self.problems: list[str] = []
 
     def dotenv(self, path: Path | str | None) -> dict[str, str]:
@@ -68,6 +70,17 @@ class Reading:
                 self.problems.append(
                     f"{path} [backends] {service}: there is no such service{suggest(service, self.services)}"
                 )
+        limits = document.pop("limits", {})
+        for backend, own in limits.items() if isinstance(limits, dict) else ():
+            for key, value in own.items() if isinstance(own, dict) else ():
+                where = f"{path} [limits.{backend}] {key}"
+                if backend not in self.known_backends:
+                    hint = suggest(backend, self.known_backends)
+                    self.problems.append(f"{where}: there is no such backend{hint}")
+                elif key not in LIMITS:
+                    self.problems.append(f"{where}: there is no such limit{suggest(key, LIMITS)}")
+                else:
+                    self.limits.setdefault(backend, {})[key] = Given(value, where, value)
         for key, value in document.items():
             self._set(key, value, f"{path} {key}", str.lower)
 
@@ -110,11 +123,20 @@ class Reading:
             self.values[key] = Given(value, source, value)
         elif service != key and service in self.services:
             self._point(service, value, source)
+        elif (own := self._limit(key)) is not None:
+            backend, limit = own
+            self.limits.setdefault(backend, {})[limit] = Given(value, source, value)
         else:
-            known = [*self.fields, *(f"{name}_backend" for name in self.services)]
+            limits = (f"{backend}_{limit}" for backend in self.known_backends for limit in LIMITS)
+            known = [*self.fields, *(f"{name}_backend" for name in self.services), *limits]
             hint = suggest(key, known).rpartition(" ")[2].strip("'?")
             mend = f"; did you mean {spell(hint)}?" if hint else "; remove it"
             self.problems.append(f"{source}: there is no such setting{mend}")
+
+    def _limit(self, key: str) -> tuple[str, str] | None:
+        """The backend and the limit that a key such as `real_deadline` names."""
+        backend, _, limit = key.partition("_")
+        return (backend, limit) if backend in self.known_backends and limit in LIMITS else None
 
     def _point(self, service: str, backend: Any, source: str) -> None:
         name = lowered(backend)
