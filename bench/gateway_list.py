@@ -18,10 +18,11 @@ CONNECTIONS = 50
 RUNS = 7
 
 
-async def load(server: Running) -> float:
-    """Requests a second, by wrk on the last core, else by a loader of our own (which favours the slower server)."""
+async def load(server: Running, url: str = "") -> float:
+    """Requests a second for its own address or another of it, by wrk on the last core, else by a loader of our own (which favours the slower server)."""
+    url = url or server.url
     if shutil.which("wrk") is None:
-        return await own_load(server)
+        return await own_load(server, url)
     pin = ["taskset", "-c", str(max(os.sched_getaffinity(0)))] if shutil.which("taskset") else []
     command = [
         *pin,
@@ -33,7 +34,7 @@ async def load(server: Running) -> float:
         "30s",
         "-H",
         f"Authorization: Bearer {server.token}",
-        server.url,
+        url,
     ]
     process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
     output = (await process.communicate())[0].decode()
@@ -44,10 +45,10 @@ async def load(server: Running) -> float:
     return float(rate.group(1))
 
 
-async def own_load(server: Running) -> float:
+async def own_load(server: Running, url: str) -> float:
     """As wrk does it: connections that stay open, each with one request at a time."""
-    host, port = server.url.removeprefix("http://").split("/", 1)[0].split(":")
-    path = "/" + server.url.removeprefix("http://").split("/", 1)[1]
+    host, port = url.removeprefix("http://").split("/", 1)[0].split(":")
+    path = "/" + url.removeprefix("http://").split("/", 1)[1]
     request = f"GET {path} HTTP/1.1\r\nHost: {host}\r\nAuthorization: Bearer {server.token}\r\n\r\n".encode()
     done = 0
     end = time.perf_counter() + SECONDS

@@ -12,6 +12,8 @@ _TITLES = {
     "services_get": "`await crm.customers.get(id)` over calling the backend directly",
     "gateway_list_vs_fastapi": "gateway, list of 50 customers from memory, token checked",
     "gateway_list_vs_bare": "the same, beside the least that a Python server can do",
+    "gateway_cached_list": "gateway with its cache on, list of 50 customers, beside a handler of constant bytes",
+    "gateway_cached_one": "the same, one customer by its id",
     "rest_client": "rest backend, 50 lists of 50 customers at a time",
     "sql_list": "sql backend on PostgreSQL, list of 50 customers",
     "import_rate": "import of customers from CSV into SQLite",

@@ -25,6 +25,7 @@ PAGE = ROOT / "docs" / "performance.md"
 BENCHES = (
     "services_get",
     "gateway_list",
+    "gateway_cached",
     "rest_client",
     "sql_list",
     "import_rate",

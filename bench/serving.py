@@ -1,11 +1,13 @@
-"""The servers that benches call, each a process of its own: `python -m bench.serving gateway|bare|constant|fastapi PORT`.
+"""The servers that benches call, each a process of its own: `python -m bench.serving gateway|cached|replay|bare|constant|fastapi PORT HOME`.
 
-All of them serve the same 50 customers at /api/v1/customers.
+All of them serve the same 50 customers at /api/v1/customers; `replay` answers whatever is asked with the bytes that it was given.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -26,7 +28,7 @@ from bench.data import ADMIN, customers
 from interlock.entities.customer import Customer
 from interlock.tokens import TokenIssuer, TokenVerifier
 
-__all__ = ["PATH", "Running", "running", "served_rows"]
+__all__ = ["PATH", "Answer", "Running", "running", "served_rows"]
 
 PATH = "/api/v1/customers"
 AT = datetime(2026, 1, 31, 9, 30, tzinfo=UTC)
@@ -50,24 +52,34 @@ def served_rows() -> list[Customer]:
 
 
 class Running(msgspec.Struct, frozen=True):
-    """A server that runs: where, and a token that it takes."""
+    """A server that runs: where, a token that it takes, and its process."""
 
     url: str
     token: str
+    pid: int
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """What `replay` says to everybody."""
+
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
 
 
 @contextmanager
-def running(which: str) -> Iterator[Running]:
+def running(which: str, replayed: Answer | None = None) -> Iterator[Running]:
     """One of the servers, for the length of a `with`. On the first core, where there are several."""
     with socket.create_server(("127.0.0.1", 0)) as held:
         port = held.getsockname()[1]
     with tempfile.TemporaryDirectory() as home:
         issuer = TokenIssuer.from_directory(Path(home) / "keys")
+        if replayed is not None:
+            (Path(home) / "answer").write_bytes(msgspec.msgpack.encode(replayed))
         process = subprocess.Popen(  # noqa: S603 - this very module
             [sys.executable, "-m", "bench.serving", which, str(port), home], stdout=subprocess.DEVNULL
         )
         try:
-            found = Running(f"http://127.0.0.1:{port}{PATH}", issuer.mint(ADMIN, 3600))
+            found = Running(f"http://127.0.0.1:{port}{PATH}", issuer.mint(ADMIN, 3600), process.pid)
             _wait(found, process)
             yield found
         finally:
@@ -81,7 +93,8 @@ def _wait(found: Running, process: subprocess.Popen[bytes]) -> None:
         assert process.poll() is None, "the server ended"
         try:
             with urllib.request.urlopen(asked) as answer:  # noqa: S310 - loopback
-                assert len(msgspec.json.decode(answer.read())) == 50
+                assert answer.status == 200
+                assert msgspec.json.decode(answer.read())
                 return
         except urllib.error.HTTPError:
             raise
@@ -93,18 +106,41 @@ def _wait(found: Running, process: subprocess.Popen[bytes]) -> None:
 # -- the servers --------------------------------------------------------------------------------------------------
 
 
-async def gateway(port: int, home: Path) -> None:
-    """The product: the gateway over memory."""
+async def gateway(port: int, home: Path, *, cache: bool = False) -> None:
+    """The product: the gateway over memory, with the cache or without."""
     from interlock.app import App
     from interlock.gateway import serve
     from interlock.settings import Settings
 
     # the limit stays on, far above what one core can do
     app = await App.open(
-        Settings(api_mode="mock", home=home, port=port, environment="production", rate_limit=1_000_000)
+        Settings(api_mode="mock", home=home, port=port, environment="production", rate_limit=1_000_000, cache=cache)
     )
     await app.services(ADMIN).customers.bulk_create(customers(50))
     await serve(app, "127.0.0.1", port)
+
+
+async def replay(port: int, home: Path) -> None:
+    """The least that an ASGI application can do, on the gateway's own server: the same status, headers and body for everybody."""
+    from interlock.gateway.server import serving
+
+    answer = msgspec.msgpack.decode((home / "answer").read_bytes(), type=Answer)
+    start = {
+        "type": "http.response.start",
+        "status": 200,
+        "headers": [(name.encode(), value.encode()) for name, value in answer.headers],
+    }
+    body = {"type": "http.response.body", "body": answer.body}
+
+    async def constant(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            await send(start)
+            await send(body)
+
+    stop = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
+    async with serving(constant, "127.0.0.1", port):
+        await stop.wait()
 
 
 def asgi(port: int, *, constant: bool) -> None:
@@ -158,6 +194,10 @@ def main(which: str, port: int, home: Path) -> None:
     match which:
         case "gateway":
             uvloop.run(gateway(port, home))
+        case "cached":
+            uvloop.run(gateway(port, home, cache=True))
+        case "replay":
+            uvloop.run(replay(port, home))
         case "bare" | "constant":
             asgi(port, constant=which == "constant")
         case "fastapi":
