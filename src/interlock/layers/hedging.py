@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Hashable
 from contextvars import Context, copy_context
+from typing import Any
 
 import msgspec
 
@@ -44,9 +45,11 @@ class Hedge:
     def __init__(self, inner: Backend, settings: HedgeSettings) -> None:
         self._inner = inner.handle
         self._settings = settings
+        self._ratio, self._most = settings.ratio, settings.burst
         self._kinds: dict[Hashable, _Kind] = {}
         self._seconds: set[asyncio.Task[Response]] = set()
         self._tokens = 0.0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.sent = 0
         self.won = 0
 
@@ -54,28 +57,27 @@ class Hedge:
         """The inner answer, of whichever call brought it first."""
         if request.verb not in READS:
             return await self._inner(request)
-        if self._tokens < self._settings.burst:
-            self._tokens += self._settings.ratio
-        time = asyncio.get_running_loop().time
+        if self._tokens < self._most:
+            self._tokens += self._ratio
+        # Which loop runs is asked once: it costs more than all the rest.
+        task = asyncio.current_task(self._loop) or self._here()
+        loop = task.get_loop()
         kind = self._kinds.get((request.resource, request.verb))
-        if kind is None or kind.delay is None:
-            began = time()
+        if kind is None or kind.delay is None or task in kind.waiting:
+            began = loop.time()
             answer = await self._inner(request)
-            self._answered(request, kind, time() - began)
+            self._learned(request, kind, loop.time() - began)
             return answer
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in a task
-        race = _Race(task, request, time())
-        kind.waiting[race] = None
+        began = loop.time()
+        kind.waiting[task] = (began, request, task.cancelling(), copy_context())
         if kind.timer is None:
-            kind.timer = task.get_loop().call_at(race.began + kind.delay, self._late, kind)
+            kind.timer = loop.call_at(began + kind.delay, self._late, kind)
         try:
             answer = await self._inner(request)
         except BaseException as error:  # noqa: BLE001 - it is raised again, unless there is an answer
-            return await self._failed(kind, race, error)
-        kind.waiting.pop(race, None)
-        kind.took(time() - race.began, self._settings)
-        if race.second is not None:
+            return await self._failed(kind, task, began, error)
+        kind.took(loop.time() - began)
+        if kind.waiting.pop(task, None) is None and (race := kind.races.pop(task, None)) is not None:
             await race.answered()
         return answer
 
@@ -94,100 +96,94 @@ class Hedge:
 
     # -- the second call ------------------------------------------------------------------------------------------
 
-    def _answered(self, request: Request, kind: _Kind | None, seconds: float) -> None:
+    def _here(self) -> asyncio.Task[Any]:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._loop = task.get_loop()
+        return task
+
+    def _learned(self, request: Request, kind: _Kind | None, seconds: float) -> None:
         # Made for what was answered only, so that there are no more kinds than resources.
         if kind is None:
-            kind = self._kinds.setdefault((request.resource, request.verb), _Kind())
-        kind.took(seconds, self._settings)
+            kind = self._kinds.setdefault((request.resource, request.verb), _Kind(self._settings))
+        kind.took(seconds)
 
     def _late(self, kind: _Kind) -> None:
         """Send again what has taken too long, and come back for the next."""
         loop, delay = asyncio.get_running_loop(), kind.delay or 0.0
         now = loop.time()
         kind.timer = None
-        for race in tuple(kind.waiting):
-            if race.began + delay > now:
+        for task, (began, request, cancelling, context) in tuple(kind.waiting.items()):
+            if began + delay > now:
                 # However many wait, they are looked through ten times in the time that each of them is given.
-                kind.timer = loop.call_at(max(race.began + delay, now + delay / 10), self._late, kind)
+                kind.timer = loop.call_at(max(began + delay, now + delay / 10), self._late, kind)
                 return
-            del kind.waiting[race]
+            del kind.waiting[task]
             if self._tokens >= 1.0:
                 self._tokens -= 1.0
-                self._send(race)
-
-    def _send(self, race: _Race) -> None:
-        self.sent += 1
-        # The timer's context is that of whoever set it; the call's own goes with the second one.
-        second = race.second = race.task.get_loop().create_task(self._again(race.request), context=race.context)
-        self._seconds.add(second)
-        second.add_done_callback(self._seconds.discard)
-        second.add_done_callback(race.landed)
+                self.sent += 1
+                # The timer's context is that of whoever set it; the call's own goes with the second one.
+                second = loop.create_task(self._again(request), context=context)
+                self._seconds.add(second)
+                second.add_done_callback(self._seconds.discard)
+                kind.races[task] = _Race(task, cancelling, second)
 
     async def _again(self, request: Request) -> Response:
         return await self._inner(request)
 
-    async def _failed(self, kind: _Kind, race: _Race, error: BaseException) -> Response:
+    async def _failed(self, kind: _Kind, task: asyncio.Task[object], began: float, error: BaseException) -> Response:
         """The second call's answer, or the error."""
-        kind.waiting.pop(race, None)
-        race.running = False
-        seconds = race.task.get_loop().time() - race.began
+        kind.waiting.pop(task, None)
+        race = kind.races.pop(task, None)
+        seconds = task.get_loop().time() - began
         if kind.delay is not None and seconds >= kind.delay:
             # What was cut off would have taken longer still: left out, the estimate would sink with every answer that a second call brings.
-            kind.took(seconds, self._settings)
-        second = race.second
-        if second is None:
+            kind.took(seconds)
+        if race is None:
             raise error
-        if race.won:
-            others = race.task.uncancel() - race.cancelling
-            if isinstance(error, asyncio.CancelledError) and others > 0:
-                raise error
-            self.won += 1
-            return second.result()
-        if not isinstance(error, Exception):
-            second.cancel()
-            if isinstance(error, asyncio.CancelledError):
-                await asyncio.wait((second,))
-            raise error
-        if not _may_be_better(error):
-            await race.stop()
-            raise error
-        try:
-            await asyncio.wait((second,))
-        except asyncio.CancelledError:
-            await race.stop()
-            raise
-        if second.cancelled() or second.exception() is not None:
-            raise error
+        answer = await race.failed(error)
         self.won += 1
-        return second.result()
+        return answer
 
 
-def _may_be_better(error: Exception) -> bool:
+def _may_be_better(error: BaseException) -> bool:
     """True where another call may yet be answered."""
     return isinstance(error, InterlockError) and (error.status >= 500 or isinstance(error, RateLimited))
 
 
+_Waiting = tuple[float, Request, int, Context]
+"""When a call began, what it asks for, how often its task had been cancelled before, and its context."""
+
+
 class _Kind:
-    """The reads of one resource and verb: how long the last ones took, and those that are not late yet, oldest first."""
+    """The reads of one resource and verb: how long the last ones took, those that are not late yet, oldest first, and those that were sent again."""
 
-    __slots__ = ("delay", "fresh", "recent", "timer", "waiting")
+    __slots__ = ("delay", "fresh", "races", "recent", "settings", "timer", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, settings: HedgeSettings) -> None:
+        self.settings = settings
         self.delay: float | None = None
         self.fresh: list[float] = []
         self.recent: list[float] = []
         self.timer: asyncio.TimerHandle | None = None
-        self.waiting: dict[_Race, None] = {}
+        self.waiting: dict[asyncio.Task[Any], _Waiting] = {}
+        self.races: dict[asyncio.Task[Any], _Race] = {}
 
-    def took(self, seconds: float, settings: HedgeSettings) -> None:
+    def took(self, seconds: float) -> None:
         """One more was answered."""
-        self.fresh.append(seconds)
-        if len(self.fresh) >= _AT_ONCE or (self.delay is None and len(self.fresh) + len(self.recent) >= settings.known):
-            self.recent = (self.recent + self.fresh)[-settings.recent :]
-            self.fresh.clear()
-            if self.delay is not None or len(self.recent) >= settings.known:
-                place = min(int(len(self.recent) * settings.quantile), len(self.recent) - 1)
-                self.delay = max(settings.floor, sorted(self.recent)[place])
+        fresh = self.fresh
+        fresh.append(seconds)
+        if len(fresh) >= _AT_ONCE or self.delay is None:
+            self._estimate()
+
+    def _estimate(self) -> None:
+        settings = self.settings
+        if self.delay is None and len(self.recent) + len(self.fresh) < settings.known:
+            return
+        self.recent = (self.recent + self.fresh)[-settings.recent :]
+        self.fresh.clear()
+        place = min(int(len(self.recent) * settings.quantile), len(self.recent) - 1)
+        self.delay = max(settings.floor, sorted(self.recent)[place])
 
     def stop(self) -> None:
         """No more second calls for those that run."""
@@ -198,37 +194,58 @@ class _Kind:
 
 
 class _Race:
-    """A first call, in its caller's task, and perhaps a second one, in a task of its own."""
+    """A first call, in its caller's task, against a second one, in a task of its own."""
 
-    __slots__ = ("began", "cancelling", "context", "request", "running", "second", "task", "won")
+    __slots__ = ("cancelling", "running", "second", "task", "won")
 
-    def __init__(self, task: asyncio.Task[object], request: Request, began: float) -> None:
+    def __init__(self, task: asyncio.Task[Any], cancelling: int, second: asyncio.Task[Response]) -> None:
         self.task = task
-        self.request = request
-        self.began = began
-        self.cancelling = task.cancelling()
-        self.context: Context = copy_context()
+        self.cancelling = cancelling
+        self.second = second
         self.running = True
         self.won = False
-        self.second: asyncio.Task[Response] | None = None
+        second.add_done_callback(self._landed)
 
-    def landed(self, second: asyncio.Task[Response]) -> None:
+    def _landed(self, second: asyncio.Task[Response]) -> None:
         """The second call has ended: where it has the first answer, the first call is interrupted."""
         if not second.cancelled() and second.exception() is None and self.running:
             self.won = True
             self.task.cancel()
 
     async def answered(self) -> None:
-        """The first call has ended by itself."""
+        """The first call has brought an answer."""
         self.running = False
         if self.won:
             # It was interrupted and answered all the same: its task is not to be cancelled for it.
             self.task.uncancel()
         else:
-            await self.stop()
+            await self._stop()
 
-    async def stop(self) -> None:
+    async def failed(self, error: BaseException) -> Response:
+        """The first call has brought an error, by itself or interrupted: the second one's answer, or the error."""
+        self.running = False
+        if self.won:
+            others = self.task.uncancel() > self.cancelling
+            if others and isinstance(error, asyncio.CancelledError):
+                raise error
+            return self.second.result()
+        if not isinstance(error, Exception | asyncio.CancelledError):
+            self.second.cancel()  # nothing may be awaited any more
+            raise error
+        if not _may_be_better(error):
+            await self._stop()
+            raise error
+        try:
+            await asyncio.wait((self.second,))
+        except asyncio.CancelledError:
+            await self._stop()
+            raise
+        if self.second.cancelled() or self.second.exception() is not None:
+            raise error
+        return self.second.result()
+
+    async def _stop(self) -> None:
         """Cancel the second call and see it end."""
-        if self.second is not None and not self.second.done():
+        if not self.second.done():
             self.second.cancel()
             await asyncio.wait((self.second,))
