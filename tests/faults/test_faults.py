@@ -310,7 +310,7 @@ async def test_a_mock_whose_updates_meet_conflicts(tmp_path: Path) -> None:
 
 
 async def test_a_slow_mock_waits_in_the_loop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    app = await App.open(Settings(home=tmp_path, seed_size=0, mock_latency=60.0))
+    app = await App.open(Settings(home=tmp_path, seed_size=0, mock_latency=60.0, deadline=120.0))
     try:
         backend = app.router.route("customers").backend
         assert isinstance(backend, Faults)
