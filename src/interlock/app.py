@@ -305,6 +305,7 @@ def layers_of(settings: Settings, backend: str) -> LayerSettings:
     return LayerSettings(
         cache=settings.cache,
         ttl=settings.cache_ttl,
+        stale=settings.cache_stale,
         dedup=settings.dedup,
         batch=settings.batch,
         deadline=limits.deadline,

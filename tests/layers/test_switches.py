@@ -10,21 +10,30 @@ import pytest
 
 from interlock.app import App
 from interlock.contract import Identity, Request, Response
+from interlock.errors import Unavailable
 from interlock.identifiers import new_id
 from interlock.settings import Settings
 
 pytestmark = pytest.mark.anyio
 
 
-async def opened(home: Path, monkeypatch: pytest.MonkeyPatch, **switches: Any) -> tuple[App, list[Request]]:
+class Calls(list[Request]):
+    """What reached the mock; `away` makes it fail."""
+
+    away = False
+
+
+async def opened(home: Path, monkeypatch: pytest.MonkeyPatch, **switches: Any) -> tuple[App, Calls]:
     """An application whose mock counts its calls."""
     from interlock.backends.memory import MemoryBackend
 
-    calls: list[Request] = []
+    calls = Calls()
     plain = MemoryBackend.handle
 
     async def counted(self: MemoryBackend, request: Request) -> Response:
         calls.append(request)
+        if calls.away:
+            raise Unavailable("the mock is away")
         await asyncio.sleep(0)
         return await plain(self, request)
 
@@ -79,6 +88,20 @@ async def test_gets_of_one_moment_are_one_call(tmp_path: Path, monkeypatch: pyte
     found = await asyncio.gather(*(crm.customers.get(row.id) for row in rows))
     assert list(found) == rows
     assert len(calls) == 1
+    await app.aclose()
+
+
+async def test_an_old_answer_stands_in_where_that_is_wanted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended_at_once = 1e-9
+    app, calls = await opened(tmp_path, monkeypatch, cache=True, cache_ttl=ended_at_once, cache_stale=3600.0)
+    crm = app.services(somebody())
+    made = await crm.customers.create(company_name="A")
+    assert not (await crm.customers.list()).stale
+    calls.away = True
+    page = await crm.customers.list()
+    assert (page.items, page.stale) == ((made,), True)
+    with pytest.raises(Unavailable):
+        await crm.customers.list(status="active")
     await app.aclose()
 
 

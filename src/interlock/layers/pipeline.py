@@ -38,12 +38,13 @@ Around = Callable[[Backend], Backend]
 class LayerSettings(msgspec.Struct, frozen=True):
     """Which layers a backend is given.
 
-    `ttl` (the cache's), `deadline` and `breaker_pause` are in seconds; 0 in `deadline`, `concurrency`, `retries` (attempts after the first), `breaker_failures`
+    `ttl` and `stale` (the cache's), `deadline` and `breaker_pause` are in seconds; 0 in `deadline`, `concurrency`, `retries` (attempts after the first), `breaker_failures`
     and `hedge` leaves the layer out. `queue` is how many calls may wait for a place; `retry_budget`, `breaker_failures` and `hedge` are shares of the calls.
     """
 
     cache: bool = False
     ttl: float = 300.0
+    stale: float = 0.0
     dedup: bool = False
     batch: bool = False
     deadline: float = 30.0
@@ -101,7 +102,7 @@ class Pipeline:
         if settings.dedup:
             self._put("single_flight", lambda inner: SingleFlight(inner, varies=varies, told=told))
         if settings.cache and service not in _WRITTEN_BESIDE:
-            kept = CacheSettings(ttl=settings.ttl)
+            kept = CacheSettings(ttl=settings.ttl, stale_if_error=settings.stale)
             self._put("cache", shared or (lambda inner: Cache(inner, kept, varies=varies, told=told)))
         if meter is not None:
             self._put("meter", meter)
@@ -130,7 +131,7 @@ class Pipeline:
 
 _SET: Final = MappingProxyType(
     {
-        "cache": ("ttl",),
+        "cache": ("ttl", "stale"),
         "deadline": ("deadline",),
         "hedge": ("hedge",),
         "bulkhead": ("concurrency", "queue"),

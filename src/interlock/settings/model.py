@@ -176,6 +176,11 @@ class Settings(BaseSettings):
 
     cache: Flag = _setting(False, "Whether answers are cached.", FLAG_MEND)
     cache_ttl: Seconds = _setting(300.0, "Seconds that a cached answer is good for.", "give seconds above 0")
+    cache_stale: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = _setting(
+        0.0,
+        "Seconds that an answer whose time is over may stand in, marked as stale, for a backend that is away; 0 for never.",
+        "give seconds from 0 to 86400",
+    )
     dedup: Flag = _setting(False, "Whether equal calls in flight share one answer.", FLAG_MEND)
     batch: Flag = _setting(False, "Whether gets of one moment travel together.", FLAG_MEND)
 
