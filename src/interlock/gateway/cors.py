@@ -14,6 +14,9 @@ _EXPOSED: Final = (
     b"access-control-expose-headers",
     b"Content-Disposition, Content-Range, ETag, Location, Retry-After, X-Next-Cursor, X-Total-Count",
 )
+_VARY: Final = (b"vary", b"Origin")
+_ANYBODY: Final[Headers] = [(b"access-control-allow-origin", b"*"), _EXPOSED]
+_NOBODY: Final[Headers] = [_VARY]
 _PREFLIGHT: Final = (
     (b"access-control-allow-methods", b"GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"),
     (
@@ -33,17 +36,14 @@ class Cors:
         self._any = b"*" in allowed
         self._allowed = allowed
 
-    def add(self, scope: Scope, headers: Headers) -> None:
-        """Say that the calling page may read the answer, if it may."""
+    def headers(self, scope: Scope) -> Headers:
+        """What says that the calling page may read the answer, if it may. The caller must not change the list."""
         if self._any:
-            headers.append((b"access-control-allow-origin", b"*"))
-            headers.append(_EXPOSED)
-            return
-        headers.append((b"vary", b"Origin"))
+            return _ANYBODY
         origin = header_of(scope, b"origin")
         if origin in self._allowed:
-            headers.append((b"access-control-allow-origin", origin))
-            headers.append(_EXPOSED)
+            return [_VARY, (b"access-control-allow-origin", origin), _EXPOSED]
+        return _NOBODY
 
     def preflight(self, scope: Scope) -> Reply:
         """The answer to a browser that asks first."""

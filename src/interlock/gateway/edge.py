@@ -14,25 +14,26 @@ from starlette.routing import Match, Route, Router
 from interlock.app import App
 from interlock.contract import Identity
 from interlock.entity import Entity
-from interlock.errors import InterlockError, Unauthenticated
+from interlock.errors import InterlockError
+from interlock.gateway.callers import Callers
 from interlock.gateway.calls import Call, Disconnected, Endpoint, Receive, Scope, Send, header_of
 from interlock.gateway.cors import Cors
 from interlock.gateway.limits import Buckets
+from interlock.gateway.memory import Bodies
 from interlock.gateway.metrics import Meter
 from interlock.gateway.problems import NoRoute, NotAllowed, UriTooLong, reply_to
 from interlock.gateway.records import Lists
-from interlock.gateway.replies import Reply, Stream
+from interlock.gateway.replies import Headers, Reply, Stream
 from interlock.gateway.signing import UrlSigner
 from interlock.identifiers import new_id
-from interlock.services import Services
 from interlock.settings import Settings
 
 __all__ = ["PREFIX", "Edge"]
 
 PREFIX: Final = "/api/v1"
+_RECORD: Final = PREFIX + "/{resource}/{id}"
+_BELOW: Final = len(PREFIX) + 1
 LONGEST_URL: Final = 60_000
-LONGEST_TOKEN: Final = 8_192
-MOST_READERS: Final = 5_000
 
 _log = structlog.get_logger("interlock.gateway")
 _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
@@ -64,8 +65,11 @@ class Edge:
         self.cors = Cors(self.settings.cors_origins)
         self.stopping = asyncio.Event()
         self.started = False
-        self._readers: dict[Identity, Services] = {}
-        self._lists = {f"{PREFIX}/{resource}": Lists(entity) for resource, entity in self.entities.items()}
+        self._callers = Callers(app, self.calls)
+        bodies = Bodies()
+        self._lists = {resource: Lists(entity, bodies) for resource, entity in self.entities.items()}
+        self._words: set[str] = set()
+        """What stands in the place of an id and is none."""
         self._router = Router(redirect_slashes=False)
 
     # -- wiring ---------------------------------------------------------------------------------------------------
@@ -73,30 +77,43 @@ class Edge:
     def route(self, method: str, path: str, endpoint: Endpoint, *, public: bool = False) -> None:
         """Answer a method on a path template with an endpoint; unless it is public, to those alone whose token is good."""
         self._router.routes.append(Route(path, _Served(self, endpoint, path, public), methods=[method]))
+        last = path.rpartition("/")[2]
+        if "{" not in last:
+            self._words.add(last)
 
-    def lists(self, path: str) -> Lists:
-        """The lists under a path."""
-        return self._lists[path]
+    def lists(self, resource: str) -> Lists:
+        """The reads of a resource."""
+        return self._lists[resource]
 
     def identify(self, authorization: bytes | None) -> Identity:
         """Who a bearer token says. Raises `Unauthenticated`, and `RateLimited` for one who calls too often."""
-        if authorization is None:
-            raise Unauthenticated("no token was sent; log in and send it as Authorization: Bearer …")
-        scheme, _, token = authorization.partition(b" ")
-        if scheme.lower() != b"bearer" or not token or len(token) > LONGEST_TOKEN or not token.isascii():
-            raise Unauthenticated("Authorization is not a bearer token; log in and send Bearer …")
-        identity = self.app.verifier.verify(token.strip().decode())
-        if self.calls.rate:
-            self.calls.take(f"{identity.tenant_id}/{identity.user_id}")
-        return identity
+        return self._callers.of(authorization).identity
 
     # -- ASGI -----------------------------------------------------------------------------------------------------
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        kind = scope["type"]
-        if kind == "http":
-            await self._http(scope, receive, send)
-        elif kind == "lifespan":
+        if scope["type"] != "http":
+            await self._other(scope, receive, send)
+            return
+        begun = perf_counter()
+        method: str = scope["method"]
+        template, reply = await self.answer(scope, receive)
+        if reply is None:
+            return
+        self.meter.count(method, template, reply.status, perf_counter() - begun)
+        headers = reply.headers + self.cors.headers(scope)
+        headers.append(_NO_SNIFF)
+        if isinstance(reply, Stream):
+            await self._stream(reply, headers, method == "HEAD", receive, send)
+            return
+        body = reply.body
+        if reply.status not in (204, 304):
+            headers.append((b"content-length", b"%d" % len(body)))
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+
+    async def _other(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
             await send({"type": "websocket.close", "code": 1003, "reason": "this server speaks HTTP"})
@@ -112,36 +129,27 @@ class Edge:
                 await send({"type": "lifespan.shutdown.complete"})
                 return
 
-    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = perf_counter()
-        template, reply = await self.answer(scope, receive)
-        if reply is None:
-            return
-        self.meter.count(scope["method"], template, reply.status, perf_counter() - begun)
-        self.cors.add(scope, reply.headers)
-        reply.headers.append(_NO_SNIFF)
-        if isinstance(reply, Reply):
-            await self._send(reply, scope["method"] == "HEAD", send)
-        else:
-            await self._stream(reply, scope["method"] == "HEAD", receive, send)
-
     async def answer(self, scope: Scope, receive: Receive) -> tuple[str, Reply | Stream | None]:
-        """The route's template and the answer; None where the caller has gone."""
+        """The route's template and the answer; None where the caller has gone. The answer's headers are not the caller's to change."""
         path: str = scope["path"]
         method: str = scope["method"]
-        lists = self._lists.get(path) if method in ("GET", "HEAD") else None
         template = "unmatched"
         try:
-            if lists is not None:
-                # The commonest call, on the shortest way: no router, no request object.
-                template = path
-                self._check_url(scope)
-                identity = self.identify(header_of(scope, b"authorization"))
-                listing = lists.listing(scope["query_string"])
-                return template, await lists.answer(self._reader(identity), listing)
             if method == "OPTIONS":
                 return "preflight", self.cors.preflight(scope)
             self._check_url(scope)
+            if method in ("GET", "HEAD") and path[:_BELOW] == f"{PREFIX}/":
+                # The commonest calls, on the shortest way: no router, no request object.
+                resource, below, named = path[_BELOW:].partition("/")
+                lists = self._lists.get(resource)
+                if lists is not None and not below:
+                    template = path
+                    caller = self._callers.of(header_of(scope, b"authorization"))
+                    return template, await lists.answer(caller.services, lists.listing(scope["query_string"]))
+                if lists is not None and named and "/" not in named and named not in self._words:
+                    template = _RECORD
+                    caller = self._callers.of(header_of(scope, b"authorization"))
+                    return template, await lists.one(caller.services, scope, named)
             served = self._served(scope)
             template = served.template
             call = Call(self, scope, receive)
@@ -154,15 +162,6 @@ class Edge:
             return template, None
         except Exception as error:  # noqa: BLE001 - the last resort: nobody is told what nobody foresaw
             return template, self._failed(error, method, template)
-
-    def _reader(self, identity: Identity) -> Services:
-        """The services for a caller who only reads: kept for the next call, as nothing of a read stays in them."""
-        services = self._readers.get(identity)
-        if services is None:
-            if len(self._readers) >= MOST_READERS:
-                self._readers.clear()
-            services = self._readers[identity] = self.app.services(identity)
-        return services
 
     def _check_url(self, scope: Scope) -> None:
         if len(scope["query_string"]) + len(scope["path"]) > LONGEST_URL:
@@ -202,16 +201,9 @@ class Edge:
 
     # -- sending --------------------------------------------------------------------------------------------------
 
-    async def _send(self, reply: Reply, head: bool, send: Send) -> None:
-        headers = reply.headers
-        if reply.status not in (204, 304):
-            headers.append((b"content-length", b"%d" % len(reply.body)))
-        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-        await send({"type": "http.response.body", "body": b"" if head else reply.body})
-
-    async def _stream(self, reply: Stream, head: bool, receive: Receive, send: Send) -> None:
+    async def _stream(self, reply: Stream, headers: Headers, head: bool, receive: Receive, send: Send) -> None:
         gone = asyncio.ensure_future(_gone(receive))
-        await send({"type": "http.response.start", "status": reply.status, "headers": reply.headers})
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         chunks = cast("Any", reply.chunks)
         try:
             async with aclosing(chunks):

@@ -28,13 +28,18 @@ class Buckets:
         if not self.rate:
             return
         now = self._clock()
-        level, at = self._held.get(key, (self._burst, now))
-        level = min(self._burst, level + (now - at) * self.rate)
+        held = self._held.get(key)
+        if held is None:
+            if len(self._held) >= MOST:
+                self._forget(now)
+            self._held[key] = (self._burst - 1.0, now)
+            return
+        level = held[0] + (now - held[1]) * self.rate
+        if level > self._burst:
+            level = self._burst
         if level < 1.0:
             self._held[key] = (level, now)
             raise RateLimited(self._what, round((1.0 - level) / self.rate + 0.001, 3))
-        if len(self._held) >= MOST and key not in self._held:
-            self._forget(now)
         self._held[key] = (level - 1.0, now)
 
     def _forget(self, now: float) -> None:

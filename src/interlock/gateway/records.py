@@ -6,11 +6,12 @@ from typing import Any, Final
 
 import msgspec
 
-from interlock.contract import Page, Record
+from interlock.contract import Deleted, Page, Record
 from interlock.entity import Entity
 from interlock.errors import Invalid
 from interlock.gateway.bodies import values_of
-from interlock.gateway.calls import Call
+from interlock.gateway.calls import Call, Scope, clean_id, header_of
+from interlock.gateway.memory import Bodies, Body, Memory
 from interlock.gateway.params import Listing, flag_deleted, listing_of, split_query
 from interlock.gateway.problems import Refused
 from interlock.gateway.replies import JSON, Headers, Reply
@@ -20,17 +21,19 @@ __all__ = ["Lists", "create", "delete", "find_by_body", "one", "record_reply", "
 
 _encode = msgspec.json.Encoder().encode
 
-REMEMBERED: Final = 512
+REMEMBERED: Final = 1024
 LONGEST_REMEMBERED: Final = 400
 
 
 class Lists:
-    """Answers the lists of one entity. Query strings seen lately are not parsed again."""
+    """Answers the reads of one entity that are addresses alone. Query strings seen lately are not parsed again, nor pages encoded that a cache gives again."""
 
-    def __init__(self, entity: Entity[Any]) -> None:
+    def __init__(self, entity: Entity[Any], bodies: Bodies) -> None:
         self.entity = entity
+        self._resource = entity.resource
         self._unit = entity.resource.encode()
-        self._parsed: dict[bytes, Listing] = {}
+        self._bodies = bodies
+        self._parsed: Memory[bytes, Listing] = Memory(REMEMBERED)
 
     def listing(self, raw: bytes) -> Listing:
         """What a query string asks for."""
@@ -38,40 +41,55 @@ class Lists:
         if found is None:
             found = listing_of(self.entity, split_query(raw))
             if len(raw) <= LONGEST_REMEMBERED:
-                if len(self._parsed) >= REMEMBERED:
-                    self._parsed.clear()
-                self._parsed[raw] = found
+                self._parsed.put(raw, found)
         return found
 
     async def answer(self, services: Services, listing: Listing) -> Reply:
         """The rows as an array; how many there are in all, and where the next page begins, in headers."""
-        service = services.of(self.entity.resource)
-        headers: Headers = [JSON]
+        service = services.of(self._resource)
         if listing.ids is not None:
             rows = await service.get_many(_clean(listing.ids), deleted=listing.query.deleted)
-            self._count(headers, 0, len(rows), len(rows))
-            return Reply(200, headers, _encode(rows))
-        page = await self._found(service, listing)
-        if page.total is not None:
-            self._count(headers, listing.query.offset, len(page.items), page.total)
-        if page.next_cursor is not None:
-            headers.append((b"x-next-cursor", page.next_cursor.encode()))
-        return Reply(200, headers, _encode(page.items))
+            return Reply(200, self._headers(0, len(rows), len(rows), None), _encode(rows))
+        query = listing.query
+        page = await (service.find(query) if query.cursor is None else self._found(service, listing))
+        rows = page.items
+        if not page.cached:
+            return Reply(200, self._headers(query.offset, len(rows), page.total, page.next_cursor), _encode(rows))
+        body = self._bodies.get(rows, query.offset, page.total, page.next_cursor)
+        if body is None:
+            headers = self._headers(query.offset, len(rows), page.total, page.next_cursor)
+            body = Body(rows, query.offset, page.total, page.next_cursor, headers)
+            if rows:
+                self._bodies.put(body)
+        return Reply(200, body.headers, body.json)
+
+    async def one(self, services: Services, scope: Scope, id: str) -> Reply:
+        """One record; 304 where the caller has this version."""
+        raw = scope["query_string"]
+        deleted: Deleted = flag_deleted(split_query(raw)) if raw else "without"
+        record = await services.of(self._resource).get(clean_id(self._resource, id), deleted=deleted)
+        known = header_of(scope, b"if-none-match")
+        if known is not None and b'"%d"' % record.version in known.replace(b"W/", b"").replace(b" ", b"").split(b","):
+            return Reply(304, [etag(record)])
+        return record_reply(record)
 
     async def _found(self, service: EntityService[Any], listing: Listing) -> Page[Any]:
-        if listing.query.cursor is None:
-            return await service.find(listing.query)
         try:
             return await service.find(listing.query)
         except Invalid as error:
             raise Refused({f"_{name}": text for name, text in error.fields.items()}) from error
 
-    def _count(self, headers: Headers, start: int, rows: int, total: int) -> None:
-        headers.append((b"x-total-count", b"%d" % total))
-        if rows:
-            headers.append((b"content-range", b"%b %d-%d/%d" % (self._unit, start, start + rows - 1, total)))
-        else:
-            headers.append((b"content-range", b"%b */%d" % (self._unit, total)))
+    def _headers(self, start: int, rows: int, total: int | None, cursor: str | None) -> Headers:
+        headers: Headers = [JSON]
+        if total is not None:
+            headers.append((b"x-total-count", b"%d" % total))
+            if rows:
+                headers.append((b"content-range", b"%b %d-%d/%d" % (self._unit, start, start + rows - 1, total)))
+            else:
+                headers.append((b"content-range", b"%b */%d" % (self._unit, total)))
+        if cursor is not None:
+            headers.append((b"x-next-cursor", cursor.encode()))
+        return headers
 
 
 def _clean(ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -90,12 +108,7 @@ def record_reply(record: Record, status: int = 200, headers: Headers | None = No
 
 async def one(call: Call) -> Reply:
     """GET one record; 304 where the caller has this version."""
-    deleted = flag_deleted(call.query)
-    record = await call.service.get(call.id, deleted=deleted)
-    known = call.header(b"if-none-match")
-    if known is not None and f'"{record.version}"' in known.replace("W/", "").replace(" ", "").split(","):
-        return Reply(304, [etag(record)])
-    return record_reply(record)
+    return await call.edge.lists(call.entity.resource).one(call.services, call.scope, call.path_params["id"])
 
 
 async def find_by_body(call: Call) -> Reply:
@@ -106,7 +119,9 @@ async def find_by_body(call: Call) -> Reply:
     wrong = {name: "is not a text" for name, value in body.items() if not isinstance(value, str)}
     if wrong:
         raise Refused(wrong)
-    return await Lists(call.entity).answer(call.services, listing_of(call.entity, list(body.items())))
+    return await call.edge.lists(call.entity.resource).answer(
+        call.services, listing_of(call.entity, list(body.items()))
+    )
 
 
 async def create(call: Call) -> Reply:
