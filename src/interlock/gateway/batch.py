@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+import asyncio
+from collections.abc import Coroutine, Iterable
+from itertools import groupby
+from typing import Any, Final, NamedTuple, TypeVar
 from urllib.parse import unquote_to_bytes
 
 import msgspec
@@ -14,6 +17,8 @@ from interlock.gateway.replies import Reply, Stream, json_reply
 
 __all__ = ["batch"]
 
+R = TypeVar("R")
+
 MOST: Final = 50
 METHODS: Final = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE"})
 
@@ -22,10 +27,23 @@ _KEPT: Final = frozenset({"authorization"})
 _FORBIDDEN: Final = frozenset({"connection", "content-length", "host", "transfer-encoding", "upgrade"})
 
 
-async def batch(call: Call) -> Reply:
-    """POST batch: `[{"method", "path", "headers", "body"}]`, one after the other; answers in their order.
+class _Member(NamedTuple):
+    """One call of a batch, checked."""
 
-    Members are independent: one that fails stops no other. Paths are below the API's own; streams and batches are no members.
+    place: int
+    scope: dict[str, Any]
+    body: bytes
+
+    @property
+    def reads(self) -> bool:
+        return bool(self.scope["method"] == "GET")
+
+
+async def batch(call: Call) -> Reply:
+    """POST batch: `[{"method", "path", "headers", "body"}]`; answers in their order.
+
+    Each write waits for what stands before it, and what stands behind it waits for it; reads that stand together are made together. Members are independent: one that
+    fails stops no other. Paths are below the API's own; streams and batches are no members.
     """
     call.no_query()
     members = await call.json()
@@ -33,11 +51,17 @@ async def batch(call: Call) -> Reply:
         raise Refused({"body": "is not a JSON array of calls"})
     if len(members) > MOST:
         raise Refused({"body": f"has more than {MOST} calls; send several batches"})
-    return json_reply([await _answered(call, member, place) for place, member in enumerate(members)])
+    checked = [_Member(place, *_scope(call, member, place)) for place, member in enumerate(members)]
+    answers: list[dict[str, Any]] = []
+    for reads, group in groupby(checked, key=lambda member: member.reads):
+        if reads:
+            answers += await _together(_answered(call, member) for member in group)
+        else:
+            answers += [await _answered(call, member) for member in group]
+    return json_reply(answers)
 
 
-async def _answered(call: Call, member: Any, place: int) -> dict[str, Any]:
-    scope, body = _scope(call, member, place)
+async def _answered(call: Call, member: _Member) -> dict[str, Any]:
     sent = False
 
     async def receive() -> Message:
@@ -45,16 +69,29 @@ async def _answered(call: Call, member: Any, place: int) -> dict[str, Any]:
         if sent:
             return {"type": "http.disconnect"}
         sent = True
-        return {"type": "http.request", "body": body, "more_body": False}
+        return {"type": "http.request", "body": member.body, "more_body": False}
 
-    _, reply = await call.edge.answer(scope, receive)
+    _, reply = await call.edge.answer(member.scope, receive)
     if isinstance(reply, Stream):
         await _dropped(reply)
-        raise Refused({f"{place}.path": "is a stream; call it alone"})
+        raise Refused({f"{member.place}.path": "is a stream; call it alone"})
     if reply is None:
-        raise Refused({f"{place}.body": "was not read to its end"})
+        raise Refused({f"{member.place}.body": "was not read to its end"})
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in reply.headers}
     return {"status": reply.status, "headers": headers, "body": _body(reply)}
+
+
+async def _together(reads: Iterable[Coroutine[Any, Any, R]]) -> list[R]:
+    """The results in their order. When one fails, or the caller goes, none is left running."""
+    tasks = [asyncio.ensure_future(read) for read in reads]
+    try:
+        return await asyncio.gather(*tasks)
+    finally:
+        left = [task for task in tasks if not task.done()]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.wait(left)
 
 
 def _body(reply: Reply) -> Any:

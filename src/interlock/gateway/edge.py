@@ -66,8 +66,8 @@ class Edge:
         self.stopping = asyncio.Event()
         self.started = False
         self._callers = Callers(app, self.calls)
-        bodies = Bodies()
-        self._lists = {resource: Lists(entity, bodies) for resource, entity in self.entities.items()}
+        self.bodies = Bodies()
+        self._lists = {resource: Lists(entity, self.bodies) for resource, entity in self.entities.items()}
         self._words: set[str] = set()
         """What stands in the place of an id and is none."""
         self._router = Router(redirect_slashes=False)
