@@ -32,6 +32,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     "seed": (*KERNEL, "accounts"),
     "router": KERNEL,
     "layers": KERNEL,
+    "control": KERNEL,
     "health": (*KERNEL, "router"),
     "warmup": (*KERNEL, "router"),
     "observability": (*KERNEL, "layers"),
