@@ -301,6 +301,29 @@ def test_a_caller_who_leaves_takes_both_along(moment: float) -> None:
     simulated(work, 100)
 
 
+def test_a_caller_who_leaves_as_the_second_answers_has_left() -> None:
+    ways: set[bool] = set()
+
+    async def work() -> None:
+        backend, hedge = await warmed()
+        left: list[bool] = []
+
+        async def answers(number: int) -> Response:
+            await asyncio.sleep(QUICK)
+            asyncio.get_running_loop().call_soon(lambda: left.append(reading.cancel()))
+            return answer(number)
+
+        backend.special |= {51: after(60), 52: answers}
+        reading = asyncio.ensure_future(hedge.handle(FIND))
+        await asyncio.wait((reading,))
+        await asyncio.sleep(0.01)
+        assert left == [reading.cancelled()], "a cancellation that was accepted must not be lost"
+        ways.add(reading.cancelled())
+
+    simulated(work, 200)
+    assert ways == {True, False}
+
+
 def test_a_caller_who_leaves_while_the_second_is_waited_for() -> None:
     async def work() -> None:
         backend, hedge = await warmed()

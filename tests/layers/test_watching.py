@@ -220,6 +220,7 @@ def test_the_scope_read_longest_ago_makes_room_but_not_at_once() -> None:
             await asyncio.sleep(4)
         await watcher.handle(read("a"))
         await watcher.handle(read("d"))
+        await asyncio.sleep(0.1)
         assert sorted(tenant for tenant, _ in source.open) == ["a", "b", "c"], "b was read only 8 seconds ago"
         await asyncio.sleep(4)
         await watcher.established("d", "tags")
@@ -230,6 +231,33 @@ def test_the_scope_read_longest_ago_makes_room_but_not_at_once() -> None:
         assert not source.open
 
     simulated(work)
+
+
+def test_a_stream_that_is_no_generator_is_closed_too() -> None:
+    closed: list[bool] = []
+
+    class Stream:
+        def __aiter__(self) -> AsyncIterator[Change]:
+            return self
+
+        async def __anext__(self) -> Change:
+            await asyncio.sleep(1)
+            return Change(kind="resync", resource="tags")
+
+        async def aclose(self) -> None:
+            closed.append(True)
+
+    class Source:
+        def changes(self, resource: str, identity: Identity, after: str | None = None) -> AsyncIterator[Change]:
+            return Stream()
+
+    async def work() -> None:
+        watcher, _ = built(Source())
+        await watcher.established("t", "tags")
+        await watcher.aclose()
+        assert closed.pop()
+
+    simulated(work, 3)
 
 
 def test_closing_ends_every_stream_and_whoever_waits() -> None:
