@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from time import perf_counter
 from typing import Any, Final, cast
 
 import structlog
-from starlette.routing import Match, Route, Router
+from starlette.routing import Match, Route
 
 from interlock.app import App
 from interlock.contract import Identity
@@ -70,13 +71,15 @@ class Edge:
         self._lists = {resource: Lists(entity, self.bodies) for resource, entity in self.entities.items()}
         self._words: set[str] = set()
         """What stands in the place of an id and is none."""
-        self._router = Router(redirect_slashes=False)
+        self._routes: defaultdict[int, list[Route]] = defaultdict(list)
+        """By how many slashes their paths have: no part of a path matches a slash."""
 
     # -- wiring ---------------------------------------------------------------------------------------------------
 
     def route(self, method: str, path: str, endpoint: Endpoint, *, public: bool = False) -> None:
         """Answer a method on a path template with an endpoint; unless it is public, to those alone whose token is good."""
-        self._router.routes.append(Route(path, _Served(self, endpoint, path, public), methods=[method]))
+        route = Route(path, _Served(self, endpoint, path, public), methods=[method])
+        self._routes[path.count("/")].append(route)
         last = path.rpartition("/")[2]
         if "{" not in last:
             self._words.add(last)
@@ -169,7 +172,8 @@ class Edge:
 
     def _served(self, scope: Scope) -> _Served:
         allow: list[str] = []
-        for route in cast("list[Route]", self._router.routes):
+        path = scope["path"].removeprefix(scope.get("root_path", ""))
+        for route in self._routes.get(path.count("/"), ()):
             match, child = route.matches(scope)
             if match is Match.FULL:
                 scope.update(child)
