@@ -18,6 +18,7 @@ from interlock.abilities import (
     Health,
     Probes,
     Session,
+    Subscribes,
 )
 from interlock.contract import Backend, Identity, Request, Response
 from interlock.entities import ENTITIES
@@ -196,8 +197,15 @@ class App:
     def _route(self, service: str, mount: Mount, epoch: int) -> Route:
         settings = layers_of(self.settings, mount.name)
         guard = self._guards.setdefault(mount.name, Guard(settings))
+        watched = mount.backend if self.settings.cache_watch and mount.name != "mock" else None
         pipeline = Pipeline(
-            mount.backend, service=service, name=mount.name, settings=settings, guard=guard, told=self._told
+            mount.backend,
+            service=service,
+            name=mount.name,
+            settings=settings,
+            guard=guard,
+            told=self._told,
+            watched=watched if isinstance(watched, Subscribes) else None,
         )
         route = Route(service, mount.name, mount.backend, epoch, handle=pipeline.handle, abilities=mount.abilities)
         self._pipelines[route] = pipeline

@@ -114,3 +114,19 @@ async def test_a_switch_leaves_what_was_kept_behind(tmp_path: Path, monkeypatch:
     page = await crm.customers.list()
     assert (page.items, page.backend, page.cached) == ((), "sql", False)
     await app.aclose()
+
+
+async def test_what_another_process_writes_ends_what_is_kept(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path, environment="test", seed_size=0, api_mode="sql", cache=True)
+    here, there = await App.open(settings), await App.open(settings)
+    who = somebody()
+    mine, theirs = here.services(who), there.services(who)
+    assert (await mine.customers.list()).items == ()
+    made = await theirs.customers.create(company_name="Written elsewhere")
+    async with asyncio.timeout(60):
+        # The database tells within a second or so; until then the kept answer stands.
+        while not (page := await mine.customers.list()).items:
+            await asyncio.sleep(0.05)
+    assert page.items == (made,)
+    await here.aclose()
+    await there.aclose()

@@ -1,5 +1,5 @@
 """The layers that the settings ask for, around one route's backend, outermost first:
-meter, cache, single-flight, batch, deadline, hedge, bulkhead, retry, breaker. One that is off is not there.
+meter, cache, watcher, single-flight, batch, deadline, hedge, bulkhead, retry, breaker. One that is off is not there.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from interlock.abilities import Closes
+from interlock.abilities import Closes, Subscribes
 from interlock.contract import Backend
 from interlock.layers.batching import Batch
 from interlock.layers.breaker import Breaker, BreakerSettings
@@ -22,6 +22,7 @@ from interlock.layers.invalidation import Invalidation
 from interlock.layers.keys import Varies
 from interlock.layers.retry import Budget, Retry, RetrySettings
 from interlock.layers.single_flight import SingleFlight
+from interlock.layers.watching import Watcher, WatchSettings
 
 __all__ = ["Around", "Guard", "LayerSettings", "Pipeline"]
 
@@ -76,6 +77,7 @@ class Pipeline:
         settings: LayerSettings,
         guard: Guard | None = None,
         told: Invalidation | None = None,
+        watched: Subscribes | None = None,
         shared: Around | None = None,
         meter: Around | None = None,
     ) -> None:
@@ -102,6 +104,9 @@ class Pipeline:
         if settings.dedup:
             self._put("single_flight", lambda inner: SingleFlight(inner, varies=varies, told=told))
         if settings.cache and service not in _WRITTEN_BESIDE:
+            if watched is not None:
+                watching = WatchSettings(idle=settings.ttl)
+                self._put("watcher", lambda inner: Watcher(inner, watched, told, watching))
             kept = CacheSettings(ttl=settings.ttl, stale_if_error=settings.stale)
             self._put("cache", shared or (lambda inner: Cache(inner, kept, varies=varies, told=told)))
         if meter is not None:
@@ -142,6 +147,7 @@ _SET: Final = MappingProxyType(
 _TOLD: Final = MappingProxyType(
     {
         "cache": ("hits", "misses", "kept", "state"),
+        "watcher": ("heard", "echoes"),
         "single_flight": ("joined",),
         "hedge": ("sent", "won"),
         "bulkhead": ("in_use", "queued"),
