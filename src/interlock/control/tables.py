@@ -57,14 +57,14 @@ JOURNAL: Final = Table(
     # One operation of a record at a time: who comes next waits until the one before has its outcome.
     Index(
         "interlock_journal_open",
+        "record_id",
         "tenant_id",
         "resource",
-        "record_id",
         unique=True,
         sqlite_where=text("status = 'intent'"),
         postgresql_where=text("status = 'intent'"),
     ),
-    Index("interlock_journal_operation", "tenant_id", "operation_id", "item", unique=True),
+    Index("interlock_journal_operation", "operation_id", "tenant_id", "item", unique=True),
     Index("interlock_journal_unmirrored", "service", "status", "seq"),
     sqlite_autoincrement=True,
 )
