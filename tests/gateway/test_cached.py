@@ -18,6 +18,7 @@ from tests.gateway.conftest import PREFIX, Gateway, opened
 from interlock.app import App
 from interlock.backends.memory import MemoryBackend
 from interlock.contract import Identity, Request, Response
+from interlock.errors import Unavailable
 from interlock.gateway import create_app
 from interlock.gateway.edge import Edge
 from interlock.gateway.memory import Bodies, Body, Memory
@@ -241,6 +242,32 @@ async def test_a_batch_with_a_bad_member_writes_nothing(cached: Gateway) -> None
     members = [{"method": "POST", "path": "customers", "body": {"companyName": "x"}}, {"path": "batch"}]
     assert (await client.post(f"{PREFIX}/batch", json=members)).status_code == 400
     assert (await client.get(URL)).json() == []
+
+
+async def test_an_old_page_in_place_of_a_backend_that_is_away_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle = MemoryBackend.handle
+    away = False
+
+    async def sometimes(self: MemoryBackend, request: Request) -> Response:
+        if away:
+            raise Unavailable("away")
+        return await handle(self, request)
+
+    monkeypatch.setattr(MemoryBackend, "handle", sometimes)
+    async for found in opened(tmp_path, cache=True, cache_ttl=0.05, cache_stale=1000.0):
+        client = found.client()
+        assert (await client.post(URL, json={"companyName": "kept"})).status_code == 201
+        fresh = await client.get(URL)
+        assert "cache-status" not in fresh.headers
+        away = True
+        async with asyncio.timeout(20):
+            while "cache-status" not in (answer := await client.get(URL)).headers:
+                assert (answer.status_code, answer.content) == (200, fresh.content)
+        assert answer.headers["cache-status"] == "interlock; hit; detail=stale"
+        assert (answer.status_code, answer.content) == (200, fresh.content)
+        assert (await client.get(f"{URL}?_limit=1")).status_code == 503
 
 
 # -- what is remembered -------------------------------------------------------------------------------------------

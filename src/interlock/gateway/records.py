@@ -21,6 +21,9 @@ __all__ = ["Lists", "create", "delete", "find_by_body", "one", "record_reply", "
 
 _encode = msgspec.json.Encoder().encode
 
+_STALE: Final = (b"cache-status", b"interlock; hit; detail=stale")
+"""RFC 9211: an old answer, in place of a backend that is away."""
+
 REMEMBERED: Final = 1024
 LONGEST_REMEMBERED: Final = 400
 
@@ -61,7 +64,7 @@ class Lists:
             body = Body(rows, query.offset, page.total, page.next_cursor, headers)
             if rows:
                 self._bodies.put(body)
-        return Reply(200, body.headers, body.json)
+        return Reply(200, [*body.headers, _STALE] if page.stale else body.headers, body.json)
 
     async def one(self, services: Services, scope: Scope, id: str) -> Reply:
         """One record; 304 where the caller has this version."""
