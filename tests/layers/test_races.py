@@ -19,7 +19,7 @@ from tests.layers.races import SETTLE, Stack, run
 from interlock.contract import Backend
 
 SCHEDULES = int(os.environ.get("RACE_SCHEDULES", "30000"))
-TRIES = 4000
+TRIES = 12_000
 """Schedules within which a mutant must be caught."""
 
 NAMES = ("batching", "breaker", "bulkhead", "caching", "deadline", "invalidation", "retry", "single_flight")

@@ -68,21 +68,29 @@ class Breaker:
 
     async def handle(self, request: Request) -> Response:
         """The inner answer, or `Unavailable` at once."""
-        now = (self._clock or asyncio.get_running_loop().time)()
+        clock = self._clock
+        if clock is None:
+            # Asked once: which loop runs costs more than all the rest.
+            clock = self._clock = asyncio.get_running_loop().time
+        now = clock()
         trial = None if self.state == "closed" else self._permit(now)
         try:
             answer = await self._inner(request)
         except _SICK:
-            self._ended(now, trial, failed=True)
+            self._ended(now, clock(), trial, failed=True)
             raise
         except Exception:
             # An error of the caller's is an answer: the backend is there.
-            self._ended(now, trial, failed=False)
+            self._ended(now, clock(), trial, failed=False)
             raise
         except BaseException:
             self._trials.pop(trial, None)
             raise
-        self._ended(now, trial, failed=False)
+        ended, window = clock(), self._window
+        if trial is None and ended < window.quiet_until and ended - now <= self._settings.slow:
+            window.well += 1
+        else:
+            self._ended(now, ended, trial, failed=False)
         return answer
 
     def _permit(self, now: float) -> object:
@@ -102,8 +110,7 @@ class Breaker:
         self._trials[trial] = now + self._settings.lease
         return trial
 
-    def _ended(self, began: float, trial: object, *, failed: bool) -> None:
-        now = (self._clock or asyncio.get_running_loop().time)()
+    def _ended(self, began: float, now: float, trial: object, *, failed: bool) -> None:
         slow = now - began > self._settings.slow
         if trial is not None:
             if self._trials.pop(trial, None) is not None and self.state == "half_open":
@@ -123,27 +130,37 @@ class Breaker:
         self._passed += 1
         if self._passed >= self._settings.permits:
             self.state = "closed"
-            self._window = _Window(self._settings.window)
 
     def _open(self, now: float) -> None:
         self.state = "open"
         self._trials.clear()
+        self._window = _Window(self._settings.window)
         self._until = now + self._settings.pause * self._draw.uniform(0.75, 1.25)
 
 
 class _Window:
-    """Counts of the last seconds, in slices."""
+    """Counts of the last seconds, in slices.
 
-    __slots__ = ("_calls", "_failures", "_length", "_slices", "_slow")
+    Until `quiet_until`, the end of a slice before which nothing spoke against the backend, a call that went well is
+    but one more in `well`.
+    """
+
+    __slots__ = ("_calls", "_failures", "_length", "_slices", "_slow", "quiet_until", "well")
 
     def __init__(self, seconds: float) -> None:
         self._length = seconds / _SLICES
         self._slices: deque[list[float]] = deque()
         self._calls = self._failures = self._slow = 0
+        self.quiet_until = 0.0
+        self.well = 0
 
     def count(self, now: float, *, failed: bool, slow: bool) -> tuple[int, int, int]:
         """One call more; answers calls, failures and slow ones of the window."""
         slices = self._slices
+        if self.well:
+            slices[-1][1] += self.well
+            self._calls += self.well
+            self.well = 0
         if not slices or now >= slices[-1][0] + self._length:
             slices.append([now, 0, 0, 0])
         last = slices[-1]
@@ -160,4 +177,5 @@ class _Window:
             self._calls -= int(calls)
             self._failures -= int(failures)
             self._slow -= int(slowness)
+        self.quiet_until = 0.0 if self._failures or self._slow else last[0] + self._length
         return self._calls, self._failures, self._slow

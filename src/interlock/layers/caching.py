@@ -21,7 +21,7 @@ from interlock.contract import Backend, Request, Response
 from interlock.errors import DeadlineExceeded, InterlockError, RateLimited, Unavailable
 from interlock.layers.deadline import READS
 from interlock.layers.invalidation import Invalidation
-from interlock.layers.keys import Scope, Varies, namespace_of, read_key
+from interlock.layers.keys import Keyed, Scope, Varies, namespace_of, read_key
 
 __all__ = ["Cache", "CacheSettings"]
 
@@ -86,6 +86,8 @@ class Cache:
         draw: random.Random | None = None,
     ) -> None:
         self._inner = inner.handle
+        keyed = inner if isinstance(inner, Keyed) and inner.varies == varies else None
+        self._inner_keyed = None if keyed is None else keyed.handle_keyed
         self._settings = settings
         self._whose = namespace_of(varies)
         self._clock = clock
@@ -111,7 +113,7 @@ class Cache:
         entry = None if held is None else held.entry(request, key)
         if entry is None:
             return await self._load(request, scope, key)
-        now = (self._clock or asyncio.get_running_loop().time)()
+        now = (self._clock or self._here())()
         if now < entry.refresh:
             self.hits += 1
             return entry.answer
@@ -136,17 +138,25 @@ class Cache:
             held = self._open(scope)
         writes = held.writes
         try:
-            answer = await self._inner(request)
+            if self._inner_keyed is not None:
+                answer = await self._inner_keyed(request, scope, key)
+            else:
+                answer = await self._inner(request)
         except _AWAY:
             if old is None or held.entry(request, key) is not old:
                 raise
-            now = (self._clock or asyncio.get_running_loop().time)()
+            now = (self._clock or self._here())()
             if now >= old.ends + self._settings.stale_if_error:
                 raise
             return msgspec.structs.replace(old.answer, stale=True)
         if held.writes == writes and self._scopes.get(scope) is held:
             self._keep(request, scope, held, key, answer)
         return answer
+
+    def _here(self) -> Callable[[], float]:
+        """The clock. Asked for once: which loop runs costs more than all the rest."""
+        self._clock = asyncio.get_running_loop().time
+        return self._clock
 
     def _open(self, scope: Scope) -> _Held:
         held = self._scopes[scope] = _Held()
@@ -159,20 +169,26 @@ class Cache:
     def _keep(self, request: Request, scope: Scope, held: _Held, key: Hashable, answer: Response) -> None:
         if not self._told.settled(scope):
             return
-        now = (self._clock or asyncio.get_running_loop().time)()
         settings = self._settings
-        empty = not answer.rows and not answer.groups
-        ttl = (settings.negative_ttl if empty else settings.ttl) * self._draw.uniform(0.9, 1.0)
+        ttl = settings.ttl if answer.rows or answer.groups else settings.negative_ttl
+        ttl *= 1.0 - 0.1 * self._draw.random()
+        now = (self._clock or self._here())()
         entry = _Entry(msgspec.structs.replace(answer, cached=True), now + ttl * (1 - settings.early), now + ttl)
-        entries = held.gets if request.verb == "get" else held.lists
+        if request.verb == "get":
+            entries = held.gets
+            for record_id in request.ids:
+                held.of_record.setdefault(record_id, set()).add(key)
+        else:
+            entries = held.lists
         if key not in entries:
             self.kept += 1
         entries[key] = entry
-        if request.verb == "get":
-            for record_id in request.ids:
-                held.of_record.setdefault(record_id, set()).add(key)
+        if self.kept > settings.entries:
+            self._make_room()
+
+    def _make_room(self) -> None:
         for _ in range(len(self._scopes)):
-            if self.kept <= settings.entries:
+            if self.kept <= self._settings.entries:
                 break
             self._evict()
 

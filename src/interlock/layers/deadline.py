@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from contextvars import Context
+from typing import Any, Final
 
 import msgspec
 
@@ -24,42 +25,78 @@ class Deadline:
     def __init__(self, inner: Backend, seconds: float) -> None:
         self._inner = inner.handle
         self._seconds = seconds
+        self._loop: asyncio.AbstractEventLoop | None = None
+        # The calls that run, by when they began, and so by when they end: one timer, for the first of them, does for all.
+        self._running: dict[_Alarm, None] = {}
+        self._timer: asyncio.TimerHandle | None = None
 
     async def handle(self, request: Request) -> Response:
         """The inner answer, or the error of its lateness."""
-        loop = asyncio.get_running_loop()
+        # Which loop runs is asked once: it costs more than all the rest.
+        loop = self._loop
+        task = None if loop is None else asyncio.current_task(loop)
+        if loop is None or task is None:
+            loop, task = self._here()
         until = loop.time() + self._seconds
+        timer = None
         if request.deadline is None or until < request.deadline:
             request = msgspec.structs.replace(request, deadline=until)
-        else:
-            until = request.deadline
-        if until <= loop.time():
+            alarm = _Alarm(task, until)
+            self._running[alarm] = None
+            if self._timer is None:
+                self._timer = loop.call_at(until, self._sweep, context=Context())
+        elif request.deadline <= loop.time():
             raise DeadlineExceeded("the deadline had passed before the call was sent")
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101 - a coroutine runs in a task
-        alarm = _Alarm(task)
-        timer = loop.call_at(until, alarm.ring)
+        else:
+            alarm = _Alarm(task, request.deadline)
+            timer = loop.call_at(request.deadline, alarm.ring)
         try:
             answer = await self._inner(request)
         except asyncio.CancelledError as error:
-            timer.cancel()
             if alarm.rang and task.uncancel() <= alarm.cancelling:
                 raise late(request) from error
             raise
         except BaseException:
-            alarm.stop(timer)
+            alarm.answered()
             raise
-        alarm.stop(timer)
+        finally:
+            if timer is None:
+                self._running.pop(alarm, None)
+            else:
+                timer.cancel()
+        if alarm.rang:
+            alarm.answered()
         return answer
+
+    def _here(self) -> tuple[asyncio.AbstractEventLoop, asyncio.Task[Any]]:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in a task
+        self._loop = task.get_loop()
+        self._running.clear()
+        self._timer = None
+        return self._loop, task
+
+    def _sweep(self) -> None:
+        """End what is late, and come back for the next."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._timer = None
+        for alarm in tuple(self._running):
+            if alarm.until > now:
+                self._timer = loop.call_at(alarm.until, self._sweep, context=Context())
+                return
+            del self._running[alarm]
+            alarm.ring()
 
 
 class _Alarm:
     """Cancels its task when it rings, and remembers that it did."""
 
-    __slots__ = ("cancelling", "rang", "task")
+    __slots__ = ("cancelling", "rang", "task", "until")
 
-    def __init__(self, task: asyncio.Task[object]) -> None:
+    def __init__(self, task: asyncio.Task[Any], until: float) -> None:
         self.task = task
+        self.until = until
         self.cancelling = task.cancelling()
         self.rang = False
 
@@ -67,9 +104,8 @@ class _Alarm:
         self.rang = True
         self.task.cancel()
 
-    def stop(self, timer: asyncio.TimerHandle) -> None:
+    def answered(self) -> None:
         """The call has ended by itself: where it rang all the same, the task is not to be cancelled for it."""
-        timer.cancel()
         if self.rang:
             self.task.uncancel()
 

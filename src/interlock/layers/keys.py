@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Final, Literal
+from typing import Final, Literal, Protocol, runtime_checkable
 
-from interlock.contract import Identity, Request
+from interlock.contract import Identity, Request, Response
 
-__all__ = ["Scope", "Varies", "namespace_of", "read_key", "scope_of"]
+__all__ = ["Keyed", "Scope", "Varies", "namespace_of", "read_key", "scope_of"]
 
 Varies = Literal["tenant", "role", "user"]
 """Whom an answer is the same for: everybody of the tenant, everybody of a role in it, or one user."""
 
 Scope = tuple[str, str]
 """Tenant and resource: what one write invalidates."""
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """A layer that takes a read with its scope and key, where the layer around it has made them for the same `varies`."""
+
+    varies: Varies
+
+    async def handle_keyed(self, request: Request, scope: Scope, key: Hashable) -> Response:
+        """The answer of `handle`."""
+        ...
 
 
 def _of_tenant(identity: Identity) -> Hashable:

@@ -41,7 +41,8 @@ class Budget:
 
     def earn(self) -> None:
         """A call was made."""
-        self.tokens = min(self._most, self.tokens + self._ratio)
+        tokens = self.tokens + self._ratio
+        self.tokens = tokens if tokens < self._most else self._most
 
     def spend(self) -> bool:
         """Take a retry's token; False where there is none."""
