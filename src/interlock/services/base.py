@@ -172,9 +172,12 @@ class EntityService(Generic[R]):
 
     async def find(self, query: Query) -> Page[R]:
         """One page of records, for a whole `Query`."""
-        identity = self._allowed("list")
-        checked = check_query(self.entity, self._scoped(query))
-        answer = await self._send("find", identity, query=checked)
+        entity, context = self.entity, self.context
+        identity = context.identity
+        check(identity, entity.resource, "list")
+        checked = check_query(entity, self._scoped(query))
+        route = context.route(entity.service)
+        answer = await route.handle(Request("find", entity.resource, identity, checked, epoch=route.epoch))
         return Page(
             answer.rows, answer.total, answer.next_cursor, answer.backend, answer.cached, answer.epoch, answer.stale
         )
