@@ -29,6 +29,7 @@ from interlock.identifiers import new_id
 from interlock.layers.invalidation import Invalidation
 from interlock.layers.pipeline import Guard, LayerSettings, Pipeline
 from interlock.mounting import Mount, Mounts
+from interlock.observability import Metrics, Observability
 from interlock.router import Route, Router
 from interlock.services import EntityService, Services
 from interlock.services.facade import Wiring
@@ -111,6 +112,7 @@ class App:
         self.verifier = TokenVerifier.for_issuer(self.issuer)
         if settings.supabase_jwt_secret is not None:
             self.verifier.trust_supabase(secret=settings.supabase_jwt_secret.get_secret_value())
+        self.observability = Observability(metrics=settings.metrics)
         self.switches: list[Callable[[Switch], None]] = []
         self._own = {entity.resource: service for entity, service in own.items()}
         self._mounts = Mounts(settings, tuple(self.entities.values()), clock, self.issuer, self.verifier)
@@ -206,7 +208,9 @@ class App:
             guard=guard,
             told=self._told,
             watched=watched if isinstance(watched, Subscribes) else None,
+            meter=self.observability.meter_for(service, mount.name, epoch),
         )
+        self.observability.recorder.opened(service, mount.name, epoch, pipeline.layers, guard.budget)
         route = Route(service, mount.name, mount.backend, epoch, handle=pipeline.handle, abilities=mount.abilities)
         self._pipelines[route] = pipeline
         mount.routes.add(route)
@@ -246,6 +250,7 @@ class App:
         return done
 
     async def _tell(self, switch: Switch, actor: Identity) -> None:
+        self.observability.recorder.switched(switch.service)
         _log.info("switched", service=switch.service, old=switch.old, new=switch.new, epoch=switch.epoch)
         entry = _switch_entry(switch, actor)
         try:
@@ -267,6 +272,7 @@ class App:
     async def _close_layers(self, route: Route) -> None:
         pipeline = self._pipelines.pop(route, None)
         if pipeline is not None:
+            self.observability.recorder.closed(route.service, route.epoch)
             await pipeline.aclose()
 
     def _spawn(self, work: Any) -> None:
@@ -280,12 +286,18 @@ class App:
         """The backends that write audit entries; of the one where `audit` is served, they are only acknowledged."""
         return tuple((mount.name, mount.backend) for mount in self._mounts if isinstance(mount.backend, ForwardsAudit))
 
+    def get_metrics(self) -> Metrics:
+        """What was counted since the start: calls with their times, what the layers did, switches. Empty with `metrics` off."""
+        return self.observability.get_metrics()
+
     # -- health ---------------------------------------------------------------------------------------------------
 
     async def status(self) -> tuple[ServiceStatus, ...]:
         """Every service with its backend, epoch, health and latency, from fresh probes."""
         backends = {route.backend_name: route.backend for route in self.router.table.values()}
         found = dict(zip(backends, await asyncio.gather(*map(probe, backends.values())), strict=True))
+        for name, health in found.items():
+            self.observability.recorder.probed(name, health)
         return tuple(
             ServiceStatus(
                 service=route.service,
