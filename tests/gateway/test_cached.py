@@ -315,6 +315,23 @@ async def test_a_body_is_of_one_tuple_of_rows_and_one_page_of_it() -> None:
         assert len(bodies) < 10
 
 
+async def test_bodies_that_are_never_asked_for_again_are_not_gathered() -> None:
+    bodies = Bodies()
+    for place in range(20_000):
+        bodies.put(Body((place,), 0, 1, None, []))
+    assert len(bodies) < 250
+    rows = ("again",)
+    tries = 0
+    while bodies.get(rows, 0, 1, None) is None:
+        bodies.put(Body(rows, 0, 1, None, []))
+        tries += 1
+        assert tries <= 1000
+    for place in range(100):
+        kept = Body((place,), 0, 1, None, [])
+        bodies.put(kept)
+        assert bodies.get(kept.rows, 0, 1, None) is kept
+
+
 # -- with and without ---------------------------------------------------------------------------------------------
 
 Told = tuple[int, list[tuple[bytes, bytes]], bytes]

@@ -21,6 +21,12 @@ LASTS: Final = 20.0
 MOST_BYTES: Final = 32 << 20
 """Of encoded answers."""
 
+PATIENCE: Final = 200
+"""Bodies that are kept in vain, one after the other, before no more are: a cache in another process gives other tuples at each hit."""
+
+SAMPLE: Final = 1000
+"""Of so many then, one is tried."""
+
 _encode = msgspec.json.Encoder().encode
 
 
@@ -109,6 +115,7 @@ class Bodies:
 
     def __init__(self, most: int = MOST_BYTES, lasts: float = LASTS) -> None:
         self._held: Memory[int, Body] = Memory(most, _size, lasts)
+        self._in_vain = 0
 
     def __len__(self) -> int:
         return len(self._held)
@@ -119,10 +126,14 @@ class Bodies:
         found = self._held.get(id(rows))
         if found is None or found.total != total or found.start != start or found.cursor != cursor:
             return None
+        self._in_vain = 0
         return found
 
     def put(self, body: Body) -> None:
-        """Keep a body."""
+        """Keep a body, where bodies have been of use lately."""
+        self._in_vain += 1
+        if self._in_vain > PATIENCE and self._in_vain % SAMPLE:
+            return
         self._held.put(id(body.rows), body)
 
 

@@ -88,6 +88,7 @@ def entity_paths(prefix: str, entity: Entity[Any]) -> dict[str, Json]:
         "X-Total-Count": "How many there are in all.",
         "Content-Range": f"{resource} first-last/total",
         "X-Next-Cursor": "Where the next page begins, as long as there is one.",
+        "Cache-Status": "Only where the page is an old one, in place of a backend that is away.",
     }
     etag = {"ETag": "The version."}
     read = operation(
