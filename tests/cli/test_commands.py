@@ -171,13 +171,6 @@ def test_migrate_makes_the_tables(tmp_path: Path) -> None:
     assert (tmp_path / ".interlock" / "interlock.db").exists()
 
 
-def test_bench_measures_what_is_configured(tmp_path: Path) -> None:
-    done = command(tmp_path, "--json", "bench", "--runs", "10")
-    assert done.returncode == 0, done.stderr
-    rows = json.loads(done.stdout)["results"]
-    assert {row["operation"] for row in rows} == {"list 50", "get", "search"}
-
-
 def test_completion_knows_the_services() -> None:
     done = command(
         ROOT,

@@ -286,15 +286,52 @@ def call(
 
 def bench(
     context: typer.Context,
-    runs: Annotated[int, typer.Option(min=10, max=100_000, help="Calls of each operation.")] = 200,
+    backends: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[BACKEND]...", help="Which; all that are configured by default.", autocompletion=_backends
+        ),
+    ] = None,
+    service: Annotated[str, typer.Option(help="customers, sales, tickets or contracts.")] = "customers",
+    verbs: Annotated[
+        str | None,
+        typer.Option(help="Of get, find, search, aggregate, create, update, delete, restore; with commas."),
+    ] = None,
+    calls: Annotated[int | None, typer.Option(help="Calls of each verb at each backend.")] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Seconds for each verb at each backend, in place of calls; 1 by default.")
+    ] = None,
+    concurrency: Annotated[str, typer.Option(help="Calls at once; several numbers with commas.")] = "1,10",
+    records: Annotated[int, typer.Option(help="Records that are there to be read.")] = 500,
+    bare: Annotated[
+        bool, typer.Option("--bare", help="Also each backend alone: what services and layers cost or gain.")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write a picture (.svg, .png, .html) or the figures (.json).")
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Do not ask before writing to a backend in production or on another machine.")
+    ] = False,
 ) -> None:
-    """Measure reads of customers on every configured backend."""
+    """Compare backends side by side: the same calls on each, in turns, by verb. Works in tenants of its own and cleans up."""
 
     async def run(settings: Settings, output: Output) -> int:
-        from interlock.cli.measure import bench as measure
+        from interlock.cli.benching import bench as measure
+        from interlock.cli.benching import plan_of
 
-        settings.check()
-        return Exit.UNAVAILABLE if await measure(settings, output, runs) else Exit.OK
+        plan = plan_of(
+            settings,
+            backends=backends or (),
+            service=service,
+            verbs=verbs,
+            concurrency=concurrency,
+            calls=calls,
+            seconds=seconds,
+            records=records,
+            bare=bare,
+            out=out,
+        )
+        return await measure(settings, plan, output, yes=yes)
 
     _finish(context, run(_load(context), _output(context)))
 
