@@ -22,6 +22,7 @@ __all__ = [
     "ForwardsAudit",
     "Health",
     "Invokes",
+    "KnowsOperations",
     "OAuth",
     "OAuthStart",
     "Probes",
@@ -176,6 +177,16 @@ class ForwardsAudit(Protocol):
         ...
 
     async def acknowledge_audit(self, ids: Sequence[str]) -> None: ...
+
+
+@runtime_checkable
+class KnowsOperations(Protocol):
+    """Says whether it knows a write again by its operation id, as the contract asks. A backend that does not say so does."""
+
+    @property
+    def knows_operations(self) -> bool:
+        """False where the same write sent twice may be carried out twice."""
+        ...
 
 
 class TokenSource(Protocol):

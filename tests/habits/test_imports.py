@@ -56,6 +56,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "http",
         "observability",
         "portal",
+        "router",
         "services",
         "settings",
     ),

@@ -12,6 +12,7 @@ import msgspec
 
 from interlock.contract import Backend, Request, Response
 from interlock.errors import DeadlineExceeded, OutcomeUnknown, Unavailable
+from interlock.layers.trials import Trials
 
 __all__ = ["Breaker", "BreakerSettings", "State"]
 
@@ -42,7 +43,7 @@ class BreakerSettings(msgspec.Struct, frozen=True):
 class Breaker:
     """Closed: every call passes. Open: none does, and each is `Unavailable` at once, with the seconds that are left.
 
-    Half-open: at most `permits` pass; where all of them succeed it closes, where one fails it opens again.
+    Half-open: at most `permits` pass, and of all the breakers that share `trials` no more than those allow; where all of them succeed it closes, where one fails it opens again.
     A caller's own cancellation counts for nothing.
     """
 
@@ -52,6 +53,7 @@ class Breaker:
         settings: BreakerSettings,
         *,
         name: str = "the backend",
+        trials: Trials | None = None,
         clock: Callable[[], float] | None = None,
         draw: random.Random | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class Breaker:
         self._window = _Window(settings.window)
         self._until = 0.0
         self._trials: dict[object, float] = {}
+        self._shared = trials or Trials(settings.permits)
         self._passed = 0
         self.state: State = "closed"
 
@@ -85,6 +88,7 @@ class Breaker:
             raise
         except BaseException:
             self._trials.pop(trial, None)
+            self._shared.end(trial)
             raise
         ended, window = clock(), self._window
         if trial is None and ended < window.quiet_until and ended - now <= self._settings.slow:
@@ -107,12 +111,15 @@ class Breaker:
         if len(self._trials) + self._passed >= self._settings.permits:
             raise Unavailable(f"{self._name} was failing and is being tried", retry_after=0.1)
         trial = object()
+        if not self._shared.take(trial, now, self._settings.lease):
+            raise Unavailable(f"{self._name} was failing, and the backend is being tried", retry_after=0.1)
         self._trials[trial] = now + self._settings.lease
         return trial
 
     def _ended(self, began: float, now: float, trial: object, *, failed: bool) -> None:
         slow = now - began > self._settings.slow
         if trial is not None:
+            self._shared.end(trial, self._pause_from(now) if failed or slow else 0.0)
             if self._trials.pop(trial, None) is not None and self.state == "half_open":
                 self._tried(now, failed=failed or slow)
         elif self.state == "closed":
@@ -135,7 +142,10 @@ class Breaker:
         self.state = "open"
         self._trials.clear()
         self._window = _Window(self._settings.window)
-        self._until = now + self._settings.pause * self._draw.uniform(0.75, 1.25)
+        self._until = self._pause_from(now)
+
+    def _pause_from(self, now: float) -> float:
+        return now + self._settings.pause * self._draw.uniform(0.75, 1.25)
 
 
 class _Window:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from interlock.abilities import Closes, Subscribes
+from interlock.abilities import Closes, KnowsOperations, Subscribes
 from interlock.contract import Backend
 from interlock.layers.batching import Batch
 from interlock.layers.breaker import Breaker, BreakerSettings
@@ -22,6 +22,7 @@ from interlock.layers.invalidation import Invalidation
 from interlock.layers.keys import Varies
 from interlock.layers.retry import Budget, Retry, RetrySettings
 from interlock.layers.single_flight import SingleFlight
+from interlock.layers.trials import Trials
 from interlock.layers.watching import Watcher, WatchSettings
 
 __all__ = ["Around", "Guard", "LayerSettings", "Pipeline"]
@@ -59,10 +60,11 @@ class LayerSettings(msgspec.Struct, frozen=True):
 
 
 class Guard:
-    """What the pipelines of one backend have in common: the budget of its retries."""
+    """What the pipelines of one backend have in common: the budget of its retries, and the calls that try it while it is sick."""
 
     def __init__(self, settings: LayerSettings) -> None:
         self.budget = Budget(settings.retry_budget, RetrySettings().floor)
+        self.trials = Trials(BreakerSettings().permits)
 
 
 class Pipeline:
@@ -82,6 +84,7 @@ class Pipeline:
         meter: Around | None = None,
     ) -> None:
         guard = guard or Guard(settings)
+        repeats = backend.knows_operations if isinstance(backend, KnowsOperations) else True
         told = told or Invalidation()
         varies: Varies = "tenant" if name in _SHARED_BY_TENANT else "user"
         self._settings = settings
@@ -89,10 +92,10 @@ class Pipeline:
         self._layers: dict[str, Backend] = {}
         if settings.breaker_failures:
             rules = BreakerSettings(failures=settings.breaker_failures, pause=settings.breaker_pause)
-            self._put("breaker", lambda inner: Breaker(inner, rules, name=f"{service} on {name}"))
+            self._put("breaker", lambda inner: Breaker(inner, rules, name=f"{service} on {name}", trials=guard.trials))
         if settings.retries:
             attempts = RetrySettings(attempts=settings.retries + 1, ratio=settings.retry_budget)
-            self._put("retry", lambda inner: Retry(inner, attempts, guard.budget))
+            self._put("retry", lambda inner: Retry(inner, attempts, guard.budget, repeats=repeats))
         if settings.concurrency:
             self._put("bulkhead", lambda inner: Bulkhead(inner, settings.concurrency, settings.queue))
         if settings.hedge:
@@ -140,7 +143,7 @@ _SET: Final = MappingProxyType(
         "deadline": ("deadline",),
         "hedge": ("hedge",),
         "bulkhead": ("concurrency", "queue"),
-        "retry": ("retries", "retry_budget"),
+        "retry": ("retry_budget",),
         "breaker": ("breaker_failures", "breaker_pause"),
     }
 )
@@ -151,6 +154,7 @@ _TOLD: Final = MappingProxyType(
         "single_flight": ("joined",),
         "hedge": ("sent", "won"),
         "bulkhead": ("in_use", "queued"),
+        "retry": ("attempts", "retries"),
         "breaker": ("state",),
     }
 )

@@ -44,6 +44,11 @@ class Budget:
         tokens = self.tokens + self._ratio
         self.tokens = tokens if tokens < self._most else self._most
 
+    @property
+    def left(self) -> float:
+        """The share of the budget that is there, 0 to 1."""
+        return self.tokens / self._most
+
     def spend(self) -> bool:
         """Take a retry's token; False where there is none."""
         if self.tokens < 1.0:
@@ -53,14 +58,26 @@ class Budget:
 
 
 class Retry:
-    """Calls again after an error that may pass: reads, and writes that carry an operation id, which are written once however often they are sent."""
+    """Calls again after an error that may pass: reads, and writes that carry an operation id, which are written once however often they are sent.
+
+    Where `repeats` is false the backend does not know operations again: there a write whose outcome is not known is not sent a second time.
+    """
 
     def __init__(
-        self, inner: Backend, settings: RetrySettings, budget: Budget, draw: random.Random | None = None
+        self,
+        inner: Backend,
+        settings: RetrySettings,
+        budget: Budget,
+        draw: random.Random | None = None,
+        *,
+        repeats: bool = True,
     ) -> None:
         self._inner = inner.handle
         self._settings = settings
         self._budget = budget
+        self._repeats = repeats
+        self.attempts = settings.attempts
+        self.retries = 0
         self._draw = draw or random.Random()  # noqa: S311 - spreads retries, keeps no secret
 
     async def handle(self, request: Request) -> Response:
@@ -79,12 +96,15 @@ class Retry:
                         raise OutcomeUnknown(request.operation_id) from error
                     raise
             attempt += 1
+            self.retries += 1
             await asyncio.sleep(wait)
 
     def _wait(self, request: Request, error: InterlockError, attempt: int) -> float | None:
         """Seconds until the next attempt, None where there is to be none."""
         settings = self._settings
         if attempt >= settings.attempts or not (request.verb in READS or request.operation_id):
+            return None
+        if not self._repeats and isinstance(error, OutcomeUnknown):
             return None
         wait = self._draw.uniform(0, min(settings.cap, settings.base * 2 ** (attempt - 1)))
         if isinstance(error, (Unavailable, RateLimited)) and error.retry_after:

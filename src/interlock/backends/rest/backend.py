@@ -60,6 +60,11 @@ class RestBackend:
     def __repr__(self) -> str:
         return f"RestBackend({self.name!r}, {self._caller.settings.base_url!r}, dialect {self._dialect.name!r})"
 
+    @property
+    def knows_operations(self) -> bool:
+        """Whether the API is told of operations, by a header."""
+        return self._dialect.operation_header is not None
+
     async def handle(self, request: Request) -> Response:
         """One call. Raises only the contract's errors."""
         entity = self._entities.get(request.resource)
