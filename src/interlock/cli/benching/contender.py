@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, Protocol, TypeVar
 from interlock.app import App
 from interlock.cli.benching.plan import Plan
 from interlock.cli.benching.work import PAGE, Kind, Work
-from interlock.contract import Aggregate, GroupBy, Identity, Outcome, Query, Request, Verb
+from interlock.contract import Aggregate, Backend, GroupBy, Identity, Outcome, Query, Request, Verb
 from interlock.entity import Entity
 from interlock.errors import (
     DeadlineExceeded,
@@ -21,7 +21,6 @@ from interlock.errors import (
     Unsupported,
 )
 from interlock.identifiers import new_id
-from interlock.router import Route
 from interlock.services import EntityService, Services
 from interlock.services.base import conditions, parse_sort
 from interlock.validation import check_aggregate, check_patch, check_query, check_row
@@ -94,9 +93,9 @@ class ThroughServices:
 class Bare:
     """The backend alone: requests that are made and checked before they are measured."""
 
-    def __init__(self, route: Route, entity: Entity[Any], identity: Identity, kind: Kind) -> None:
-        self._backend = route.backend
-        self._epoch = route.epoch
+    def __init__(self, backend: Backend, epoch: int, entity: Entity[Any], identity: Identity, kind: Kind) -> None:
+        self._backend = backend
+        self._epoch = epoch
         self._entity = entity
         self._identity = identity
         self._kind = kind
@@ -147,8 +146,9 @@ class Side:
         self.service = self.crm.of(plan.resource)
         self.parents: dict[str, str] = {}
         self.ids: list[str] = []
+        route = app.router.route(plan.service)
         self.caller: Caller = (
-            Bare(app.router.route(plan.service), self.service.entity, self.identity, work.kind)
+            Bare(route.backend, route.epoch, self.service.entity, self.identity, work.kind)
             if bare
             else ThroughServices(self.service, work.kind)
         )
