@@ -18,7 +18,6 @@ from interlock.abilities import (
     Health,
     Probes,
     Session,
-    Subscribes,
 )
 from interlock.contract import Backend, Identity, Request, Response
 from interlock.entities import ENTITIES
@@ -26,10 +25,9 @@ from interlock.entities.audit import AuditEntry
 from interlock.entity import Entity
 from interlock.errors import InterlockError, Invalid, Unavailable
 from interlock.identifiers import new_id
-from interlock.layers.invalidation import Invalidation
-from interlock.layers.pipeline import Guard, LayerSettings, Pipeline
 from interlock.mounting import Mount, Mounts
 from interlock.observability import Metrics, Observability
+from interlock.pipelines import Pipelines
 from interlock.router import Route, Router
 from interlock.services import EntityService, Services
 from interlock.services.facade import Wiring
@@ -116,9 +114,7 @@ class App:
         self.switches: list[Callable[[Switch], None]] = []
         self._own = {entity.resource: service for entity, service in own.items()}
         self._mounts = Mounts(settings, tuple(self.entities.values()), clock, self.issuer, self.verifier)
-        self._told = Invalidation()
-        self._pipelines: dict[Route, Pipeline] = {}
-        self._guards: dict[str, Guard] = {}
+        self._pipelines = Pipelines(settings, self.entities, self.observability)
         self._switching = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wiring = Wiring(
@@ -141,6 +137,7 @@ class App:
         """
         app = cls(settings or Settings.load(), own, clock)
         try:
+            await app._pipelines.start()
             await app._publish_all()
             app.relay.start()
         except BaseException:
@@ -154,8 +151,7 @@ class App:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self.relay.aclose()
-        for route in tuple(self._pipelines):
-            await self._close_layers(route)
+        await self._pipelines.aclose()
         await self._mounts.aclose()
 
     # -- sessions -------------------------------------------------------------------------------------------------
@@ -197,22 +193,7 @@ class App:
         self.router.publish(*routes)
 
     def _route(self, service: str, mount: Mount, epoch: int) -> Route:
-        settings = layers_of(self.settings, mount.name)
-        guard = self._guards.setdefault(mount.name, Guard(settings))
-        watched = mount.backend if self.settings.cache_watch and mount.name != "mock" else None
-        pipeline = Pipeline(
-            mount.backend,
-            service=service,
-            name=mount.name,
-            settings=settings,
-            guard=guard,
-            told=self._told,
-            watched=watched if isinstance(watched, Subscribes) else None,
-            meter=self.observability.meter_for(service, mount.name, epoch),
-        )
-        self.observability.recorder.opened(service, mount.name, epoch, pipeline.layers, guard.budget)
-        route = Route(service, mount.name, mount.backend, epoch, handle=pipeline.handle, abilities=mount.abilities)
-        self._pipelines[route] = pipeline
+        route = self._pipelines.route(service, mount, epoch)
         mount.routes.add(route)
         return route
 
@@ -239,6 +220,7 @@ class App:
                     raise Unavailable(f"the backend {name!r} does not answer ({health.detail}); nothing was switched")
             epoch = self.router.next_epoch()
             routes = [self._route(service, mount, epoch) for service, mount in mounts.items()]
+            await self._pipelines.retire(*mounts)
             replaced = self.router.publish(*routes)
         done = tuple(
             Switch(route.service, old.backend_name, route.backend_name, epoch, actor.user_id, self.clock())
@@ -266,14 +248,8 @@ class App:
             await route.drained()
         async with self._switching:
             for route in replaced:
-                await self._close_layers(route)
+                await self._pipelines.close(route)
             await self._mounts.release(replaced)
-
-    async def _close_layers(self, route: Route) -> None:
-        pipeline = self._pipelines.pop(route, None)
-        if pipeline is not None:
-            self.observability.recorder.closed(route.service, route.epoch)
-            await pipeline.aclose()
 
     def _spawn(self, work: Any) -> None:
         task = asyncio.ensure_future(work)
@@ -308,7 +284,7 @@ class App:
                 latency=found[route.backend_name].latency,
                 in_flight=route.in_flight,
                 detail=found[route.backend_name].detail,
-                layers=self._pipelines[route].describe(),
+                layers=self._pipelines.of(route).describe(),
             )
             for route in self.router.table.values()
         )
@@ -317,26 +293,6 @@ class App:
 async def probe(backend: Backend, timeout: float = 2.0) -> Health:
     """What the backend's probe says within `timeout` seconds, or healthy where it has none."""
     return await backend.probe(timeout) if isinstance(backend, Probes) else Health(True, 0.0)
-
-
-def layers_of(settings: Settings, backend: str) -> LayerSettings:
-    """The layers of a backend, as the settings have them."""
-    limits = settings.limits_of(backend)
-    return LayerSettings(
-        cache=settings.cache,
-        ttl=settings.cache_ttl,
-        stale=settings.cache_stale,
-        dedup=settings.dedup,
-        batch=settings.batch,
-        deadline=limits.deadline,
-        concurrency=limits.concurrency,
-        queue=limits.queue,
-        retries=limits.retries,
-        retry_budget=limits.retry_budget,
-        breaker_failures=limits.breaker_failures if limits.breaker else 0.0,
-        breaker_pause=limits.breaker_pause,
-        hedge=limits.hedge,
-    )
 
 
 def _switch_entry(switch: Switch, actor: Identity) -> AuditEntry:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 import structlog
 
@@ -40,6 +42,8 @@ class Mount:
     backend: Backend
     abilities: Mapping[type[Any], Any] = field(default_factory=dict)
     keep: bool = False
+    where: str = ""
+    """What it points at, without secrets: the same in every process that reaches the same data. Empty where no other process does."""
     also: Sequence[Closes] = ()
     """What is closed with the backend."""
     routes: set[Route] = field(default_factory=set)
@@ -185,7 +189,7 @@ class Mounts:
             await migrate(settings.sql_url, self._entities)
         backend = SqlBackend(settings.sql_url, self._entities, name="sql")
         await backend.open()
-        return Mount("sql", backend, self._accounts(backend))
+        return Mount("sql", backend, self._accounts(backend), where=_place_of(settings.sql_url))
 
     async def _build_real(self) -> Mount:
         from interlock.backends.rest import RestBackend, RestSettings, dialect_named
@@ -201,7 +205,7 @@ class Mounts:
         )
         tokens = self._tokens.setdefault("real", CallerTokens(self._issuer, settings.token_ttl))
         backend = RestBackend(rest, self._entities, tokens=tokens, name="real")
-        return Mount("real", backend)
+        return Mount("real", backend, where=f"{rest.base_url} {rest.dialect.name}")
 
     async def _build_supabase(self) -> Mount:
         try:
@@ -255,7 +259,7 @@ class Mounts:
             **dict.fromkeys((StoresFiles, SignsUrls), files),
             Invokes: functions,
         }
-        return Mount("supabase", backend, abilities, also=(accounts, files, functions))
+        return Mount("supabase", backend, abilities, also=(accounts, files, functions), where=url)
 
     def _accounts(self, backend: Any) -> Mapping[type[Any], Any]:
         from interlock.accounts import Accounts, FileOutbox
@@ -270,6 +274,14 @@ class Mounts:
             refresh_ttl=settings.refresh_ttl,
         )
         return {Authenticates: accounts, RecoversAccounts: accounts}
+
+
+def _place_of(url: str) -> str:
+    """Which database that is, without user and password; a file is on this machine alone."""
+    parts = urlsplit(url)
+    if parts.scheme.startswith("sqlite"):
+        return f"{platform.node()} {parts.path}"
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 async def _close(mount: Mount) -> None:

@@ -62,7 +62,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
     ),
     "portal": (*KERNEL, "app", "services", "settings"),
 }
-COMPOSITION = ("app", "mounting", "embedded", "__init__", "testing")
+COMPOSITION = ("app", "mounting", "pipelines", "embedded", "__init__", "testing")
 """What puts the parts together may import them all, and so may the published test suite."""
 
 

@@ -58,6 +58,10 @@ class LayerSettings(msgspec.Struct, frozen=True):
     breaker_pause: float = 2.0
     hedge: float = 0.0
 
+    def varies(self, backend: str) -> Varies:
+        """For whom a backend's answers are the same."""
+        return "tenant" if backend in _SHARED_BY_TENANT else "user"
+
 
 class Guard:
     """What the pipelines of one backend have in common: the budget of its retries, and the calls that try it while it is sick."""
@@ -86,7 +90,7 @@ class Pipeline:
         guard = guard or Guard(settings)
         repeats = backend.knows_operations if isinstance(backend, KnowsOperations) else True
         told = told or Invalidation()
-        varies: Varies = "tenant" if name in _SHARED_BY_TENANT else "user"
+        varies = settings.varies(name)
         self._settings = settings
         self._inner = backend
         self._layers: dict[str, Backend] = {}

@@ -1,0 +1,131 @@
+"""Putting the layers around backends, as the settings ask: one pipeline for each route, and what the routes have in common."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from interlock.abilities import Subscribes
+from interlock.entity import Entity
+from interlock.layers.caching import CacheSettings
+from interlock.layers.invalidation import Invalidation
+from interlock.layers.pipeline import Around, Guard, LayerSettings, Pipeline
+from interlock.layers.shared import Membership, SharedCache
+from interlock.mounting import Mount
+from interlock.observability import Observability
+from interlock.router import Route
+from interlock.settings import Settings
+
+__all__ = ["Pipelines", "layers_of"]
+
+
+class Pipelines:
+    """The pipelines of one application. Owned and closed by it, before the backends."""
+
+    def __init__(self, settings: Settings, entities: Mapping[str, Entity[Any]], watched_by: Observability) -> None:
+        self._settings = settings
+        self._entities = entities
+        self._observability = watched_by
+        self._told = Invalidation()
+        self._guards: dict[str, Guard] = {}
+        self._held: dict[Route, Pipeline] = {}
+        self.membership: Membership | None = None
+        """This process among those that share a cache; None where each has its own."""
+
+    async def start(self) -> None:
+        """Join the processes that share a cache, where the settings name a server. One that is away is no error: reads go past it."""
+        url = self._settings.redis_url
+        if url is None or not self._settings.cache:
+            return
+        from interlock.layers.shared.redis import RedisStore
+
+        self.membership = Membership(RedisStore(url.get_secret_value()), told=self._told)
+        await self.membership.start()
+
+    async def aclose(self) -> None:
+        """Close what is left, and leave the others."""
+        for route in tuple(self._held):
+            await self.close(route)
+        if self.membership is not None:
+            await self.membership.aclose()
+
+    def route(self, service: str, mount: Mount, epoch: int) -> Route:
+        """A new route of a service, its calls through all of its layers."""
+        settings = layers_of(self._settings, mount.name)
+        guard = self._guards.setdefault(mount.name, Guard(settings))
+        pipeline = Pipeline(
+            mount.backend,
+            service=service,
+            name=mount.name,
+            settings=settings,
+            guard=guard,
+            told=self._told,
+            watched=self._watched(mount),
+            shared=self._shared(service, mount, settings),
+            meter=self._observability.meter_for(service, mount.name, epoch),
+        )
+        self._observability.recorder.opened(service, mount.name, epoch, pipeline.layers, guard.budget)
+        route = Route(service, mount.name, mount.backend, epoch, handle=pipeline.handle, abilities=mount.abilities)
+        self._held[route] = pipeline
+        return route
+
+    def of(self, route: Route) -> Pipeline:
+        """The pipeline of a route that has not been closed."""
+        return self._held[route]
+
+    async def retire(self, *services: str) -> None:
+        """Nothing that any process has kept of these services until now is given again."""
+        if self.membership is not None:
+            for service in services:
+                await self.membership.retire(service)
+
+    async def close(self, route: Route) -> None:
+        """A route has drained: end what its layers run in the background."""
+        pipeline = self._held.pop(route, None)
+        if pipeline is not None:
+            self._observability.recorder.closed(route.service, route.epoch)
+            await pipeline.aclose()
+
+    def _watched(self, mount: Mount) -> Subscribes | None:
+        """What tells of others' changes. Nobody but this process writes to a mock."""
+        if not self._settings.cache_watch or mount.name == "mock" or not isinstance(mount.backend, Subscribes):
+            return None
+        return mount.backend
+
+    def _shared(self, service: str, mount: Mount, settings: LayerSettings) -> Around | None:
+        """The shared cache around a backend that other processes reach too."""
+        membership = self.membership
+        if membership is None or not mount.where:
+            return None
+        kept = CacheSettings(ttl=settings.ttl, stale_if_error=settings.stale)
+        where = f"{mount.name} {hashlib.blake2b(mount.where.encode(), digest_size=16).hexdigest()}"
+        return lambda inner: SharedCache(
+            inner,
+            kept,
+            membership,
+            service=service,
+            where=where,
+            entities=self._entities,
+            varies=settings.varies(mount.name),
+        )
+
+
+def layers_of(settings: Settings, backend: str) -> LayerSettings:
+    """The layers of a backend, as the settings have them."""
+    limits = settings.limits_of(backend)
+    return LayerSettings(
+        cache=settings.cache,
+        ttl=settings.cache_ttl,
+        stale=settings.cache_stale,
+        dedup=settings.dedup,
+        batch=settings.batch,
+        deadline=limits.deadline,
+        concurrency=limits.concurrency,
+        queue=limits.queue,
+        retries=limits.retries,
+        retry_budget=limits.retry_budget,
+        breaker_failures=limits.breaker_failures if limits.breaker else 0.0,
+        breaker_pause=limits.breaker_pause,
+        hedge=limits.hedge,
+    )
