@@ -14,6 +14,7 @@ fi
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v wrk >/dev/null || missing+=(wrk)
+command -v redis-server >/dev/null || command -v valkey-server >/dev/null || missing+=(redis-server)
 for tool in "$@"; do
   command -v "$tool" >/dev/null || missing+=("$tool")
 done

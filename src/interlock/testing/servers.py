@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-__all__ = ["PostgresServer", "ServerMissing"]
+__all__ = ["PostgresServer", "RedisServer", "ServerMissing"]
 
 _START_SECONDS: Final = 60.0
 _PORTS: Final = 5
@@ -205,6 +205,100 @@ class PostgresServer:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def __enter__(self) -> PostgresServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def redis_program() -> str:
+    """The path of redis-server or valkey-server. Raises `ServerMissing`."""
+    for name in ("redis-server", "valkey-server"):
+        if (found := shutil.which(name)) is not None:
+            return found
+    raise ServerMissing("neither redis-server nor valkey-server is here; install one: apt-get install redis-server")
+
+
+class RedisServer:
+    """A Redis (or Valkey) of its own on a socket in a temporary folder, which keeps nothing when it stops, for tests.
+
+    ::
+
+        with RedisServer() as server:
+            settings = Settings(redis_url=server.url)
+    """
+
+    def __init__(self, settings: Sequence[str] = ()) -> None:
+        self._program = redis_program()
+        self._settings = tuple(settings)
+        self._folder = Path(tempfile.mkdtemp(prefix="interlock-redis-"))
+        self._process: subprocess.Popen[bytes] | None = None
+        self.socket = self._folder / "socket"
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def url(self) -> str:
+        """Where it is."""
+        return f"unix://{self.socket}"
+
+    def start(self) -> None:
+        """Start it (again), empty, and wait until it answers."""
+        options = ("--port", "0", "--unixsocket", str(self.socket), "--save", "", "--appendonly", "no")
+        log = self._folder / "log"
+        with log.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - the program was looked up by its name
+                [self._program, *options, "--dir", str(self._folder), *self._settings], stdout=output, stderr=output
+            )
+        ends = time.monotonic() + _START_SECONDS
+        while not self._ready():
+            if self._process.poll() is not None or time.monotonic() > ends:
+                raise RuntimeError(f"the server did not start: {log.read_text(errors='replace')[-2000:]}")
+            time.sleep(0.01)
+
+    def _ready(self) -> bool:
+        try:
+            return self.command("PING") == "+PONG"
+        except OSError:
+            return False
+
+    def command(self, *parts: str) -> str:
+        """Send one command. The first line of the answer, with the sign of its kind."""
+        sent = "".join(f"${len(part.encode())}\r\n{part}\r\n" for part in parts)
+        with socket.socket(socket.AF_UNIX) as line:
+            line.settimeout(10)
+            line.connect(str(self.socket))
+            line.sendall(f"*{len(parts)}\r\n{sent}".encode())
+            with line.makefile("rb") as answer:
+                return answer.readline().decode().strip()
+
+    def send(self, which: signal.Signals) -> None:
+        """Send it a signal: SIGSTOP hangs it, SIGCONT lets it go on."""
+        if self._process is not None:
+            self._process.send_signal(which)
+
+    def stop(self, how: signal.Signals = signal.SIGKILL) -> None:
+        """Stop it, and wait until it is gone. What it held is lost."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGCONT)
+        process.send_signal(how)
+        try:
+            process.wait(timeout=20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+    def close(self) -> None:
+        """Stop it and remove its folder."""
+        self.stop()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def __enter__(self) -> RedisServer:
         return self
 
     def __exit__(self, *_: object) -> None:
