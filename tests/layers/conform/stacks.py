@@ -1,0 +1,155 @@
+"""The one table of what stands around a backend while it passes the suite: each layer alone, and all of them as the product builds them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from types import MappingProxyType
+from typing import Any, Final, cast
+
+import msgspec
+
+from interlock.abilities import Closes, Subscribes
+from interlock.contract import Backend, Request, Response
+from interlock.layers import (
+    Batch,
+    Breaker,
+    BreakerSettings,
+    Budget,
+    Bulkhead,
+    Cache,
+    CacheSettings,
+    Deadline,
+    Retry,
+    RetrySettings,
+    SingleFlight,
+)
+from interlock.layers.hedging import Hedge, HedgeSettings
+from interlock.layers.invalidation import Invalidation
+from interlock.layers.meter import Meter
+from interlock.layers.pipeline import LayerSettings, Pipeline
+from interlock.layers.watching import Watcher, WatchSettings
+from interlock.observability.metrics import Recorder
+from interlock.testing.conformance import BackendConformance, Subject
+from interlock.testing.conformance.bulk import BulkSuite
+from interlock.testing.conformance.concurrency import ConcurrencySuite
+from interlock.testing.conformance.instances import InstancesSuite
+from interlock.testing.conformance.operations import OperationsSuite
+from interlock.testing.conformance.reads import ReadsSuite
+from interlock.testing.conformance.replication import PutSuite
+from interlock.testing.conformance.tenancy import TenancySuite
+from interlock.testing.conformance.trail import TrailSuite
+from interlock.testing.conformance.uniqueness import UniquenessSuite
+from interlock.testing.conformance.writes import WritesSuite
+
+__all__ = ["ALONE", "EVERYTHING", "SETTINGS", "AloneSuite", "Layer", "Pair", "around"]
+
+
+class Layer(msgspec.Struct, frozen=True):
+    """How it is put around a backend, and what shows that it had something to do."""
+
+    wrap: Callable[[Backend], Backend]
+    worked: Callable[[Any], int]
+
+
+class _Metered(Meter):
+    def __init__(self, inner: Backend) -> None:
+        self.recorder = Recorder()
+        super().__init__(inner, self.recorder.counts("samples", "under test"))
+
+
+ALONE: Final[Mapping[str, Layer]] = MappingProxyType(
+    {
+        "breaker": Layer(lambda inner: Breaker(inner, BreakerSettings()), lambda layer: layer.state == "closed"),
+        "retry": Layer(lambda inner: Retry(inner, RetrySettings(), Budget(0.1, 3)), lambda layer: True),
+        "bulkhead": Layer(lambda inner: Bulkhead(inner, 4, 10_000), lambda layer: layer.in_use == 0),
+        "deadline": Layer(lambda inner: Deadline(inner, 60), lambda layer: True),
+        # Every second read of a kind is sent twice: more than it ever is in earnest.
+        "hedge": Layer(
+            lambda inner: Hedge(inner, HedgeSettings(quantile=0.5, floor=0.0, known=1, ratio=1.0)),
+            lambda layer: layer.sent,
+        ),
+        "batch": Layer(Batch, lambda layer: True),
+        "single-flight": Layer(SingleFlight, lambda layer: True),
+        "watcher": Layer(
+            lambda inner: Watcher(inner, cast("Subscribes", inner), Invalidation(), WatchSettings()),
+            lambda layer: layer.following,
+        ),
+        "cache": Layer(lambda inner: Cache(inner, CacheSettings()), lambda layer: layer.hits),
+        "meter": Layer(_Metered, lambda layer: len(layer.recorder.snapshot().calls)),
+    }
+)
+"""Those that need nothing but a backend."""
+
+SETTINGS: Final = LayerSettings(
+    cache=True, dedup=True, batch=True, deadline=60.0, concurrency=64, queue=10_000, retries=2, hedge=0.05
+)
+"""Everything on."""
+
+
+def everything(backend: Backend) -> Pipeline:
+    """All layers, in the product's own order."""
+    watched = backend if isinstance(backend, Subscribes) else None
+    return Pipeline(backend, service="samples", name="under test", settings=SETTINGS, watched=watched, meter=_Metered)
+
+
+EVERYTHING: Final[Mapping[str, Layer]] = MappingProxyType(
+    {"everything": Layer(everything, lambda pipeline: pipeline.layers["cache"].hits)}
+)
+
+_A_WHOLE_RUN: Final = 1500
+"""Requests after which a layer that has had nothing to do was not tested."""
+
+
+class _Counting:
+    def __init__(self, inner: Backend) -> None:
+        self._inner = inner.handle
+        self.calls = 0
+
+    async def handle(self, request: Request) -> Response:
+        self.calls += 1
+        return await self._inner(request)
+
+
+class Pair(msgspec.Struct, frozen=True):
+    """The subject of the suite, and another instance that shares nothing with it."""
+
+    one: Subject
+    another: Subject
+
+
+@asynccontextmanager
+async def around(one: Backend, another: Backend, layer: Layer) -> AsyncIterator[Pair]:
+    """Both backends, each inside such a layer. Says at its end whether the layer was put to the test."""
+    inside, beside = layer.wrap(one), layer.wrap(another)
+    counting = _Counting(inside)
+    watched = {Subscribes: one} if isinstance(one, Subscribes) else {}
+    yield Pair(Subject(counting, watched), Subject(beside))
+    worked = layer.worked(inside)
+    for wrapped in (inside, beside):
+        if isinstance(wrapped, Closes):
+            await wrapped.aclose()
+    assert counting.calls < _A_WHOLE_RUN or worked, "the layer has done nothing"
+
+
+class _Layers(
+    WritesSuite,
+    UniquenessSuite,
+    ReadsSuite,
+    BulkSuite,
+    OperationsSuite,
+    ConcurrencySuite,
+    TenancySuite,
+    PutSuite,
+    TrailSuite,
+    InstancesSuite,
+):
+    """What a layer could disturb: every verb, errors and outcomes, tenants, operations, the trail, what happens at once.
+
+    How a filter, a sort, a search or a sum is answered is between the request and the backend: the whole suite, with all of it, runs for each layer over memory,
+    for all layers together over every backend, and for each layer over every backend where CONFORMANCE=whole is set.
+    """
+
+
+AloneSuite: Any = BackendConformance if os.environ.get("CONFORMANCE") == "whole" else _Layers
