@@ -24,6 +24,7 @@ from interlock.entities import ENTITIES
 from interlock.entities.audit import AuditEntry
 from interlock.entity import Entity
 from interlock.errors import InterlockError, Invalid, Unavailable
+from interlock.health import HealthMonitor, ValidationReport, validate_services
 from interlock.identifiers import new_id
 from interlock.mounting import Mount, Mounts
 from interlock.observability import Metrics, Observability
@@ -115,6 +116,12 @@ class App:
         self._own = {entity.resource: service for entity, service in own.items()}
         self._mounts = Mounts(settings, tuple(self.entities.values()), clock, self.issuer, self.verifier)
         self._pipelines = Pipelines(settings, self.entities, self.observability)
+        self.health = HealthMonitor(
+            lambda: self.router.table,
+            self.entities.values(),
+            state_of=self._pipelines.state_of,
+            told=self.observability.recorder.probed,
+        )
         self._switching = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wiring = Wiring(
@@ -147,6 +154,7 @@ class App:
 
     async def aclose(self) -> None:
         """Release everything. Closing twice does nothing more."""
+        await self.health.aclose()
         for task in tuple(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -288,6 +296,10 @@ class App:
             )
             for route in self.router.table.values()
         )
+
+    async def validate_services(self) -> ValidationReport:
+        """Try every service on its backend: is it reachable, can users log in, are its tables there? Raises nothing: each problem is a row, with its mend."""
+        return await validate_services(self.router.table, self.entities.values(), services=self.service_names)
 
 
 async def probe(backend: Backend, timeout: float = 2.0) -> Health:

@@ -8,6 +8,7 @@ from typing import Any
 
 from interlock.abilities import Subscribes
 from interlock.entity import Entity
+from interlock.health import RouteState
 from interlock.layers.caching import CacheSettings
 from interlock.layers.invalidation import Invalidation
 from interlock.layers.pipeline import Around, Guard, LayerSettings, Pipeline
@@ -73,6 +74,19 @@ class Pipelines:
     def of(self, route: Route) -> Pipeline:
         """The pipeline of a route that has not been closed."""
         return self._held[route]
+
+    def state_of(self, route: Route) -> RouteState:
+        """What the layers of a route say of its health."""
+        pipeline = self._held.get(route)
+        told: Mapping[str, Any] = {} if pipeline is None else pipeline.describe()
+        breaker, places = told.get("breaker", {}), told.get("bulkhead", {})
+        return RouteState(
+            breaker=breaker.get("state", ""),
+            in_use=places.get("in_use", 0),
+            queued=places.get("queued", 0),
+            places=places.get("concurrency", 0),
+            stands_in=bool(told.get("cache", {}).get("stale")),
+        )
 
     async def retire(self, *services: str) -> None:
         """Nothing that any process has kept of these services until now is given again."""

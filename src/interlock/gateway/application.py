@@ -9,6 +9,7 @@ from interlock.gateway import accounts, actions, batch, bulk, events, files, rec
 from interlock.gateway.calls import Call, Endpoint
 from interlock.gateway.docs import page
 from interlock.gateway.edge import PREFIX, Edge
+from interlock.gateway.health import Health
 from interlock.gateway.openapi import document
 from interlock.gateway.problems import NoRoute
 from interlock.gateway.replies import Reply, json_reply
@@ -22,8 +23,6 @@ _RECORD: Final = _RESOURCE + "/{id}"
 _CONTENT: Final = PREFIX + "/files/{id}/content"
 
 _PUBLIC: Final[tuple[tuple[str, str, Endpoint], ...]] = (
-    ("GET", "/livez", system.live),
-    ("GET", "/startupz", system.startup),
     ("GET", "/metrics", system.metrics),
     ("GET", "/.well-known/jwks.json", system.jwks),
     ("POST", f"{PREFIX}/auth/login", accounts.login),
@@ -65,7 +64,7 @@ _ROUTES: Final[tuple[tuple[str, str, Endpoint], ...]] = (
 def create_app(app: App) -> Edge:
     """The gateway over a running `App`, as an ASGI application. Whoever opened the app closes it."""
     edge = Edge(app)
-    health = system.Health(edge)
+    health = Health(edge, app.health)
     described = document(edge)
     for_machines = json_reply(described, headers=[_KEPT])
     for_people = Reply(200, [(b"content-type", b"text/html; charset=utf-8"), _KEPT, _SCRIPTLESS], page(described))
@@ -81,6 +80,8 @@ def create_app(app: App) -> Edge:
         raise NoRoute(f"nothing is served under {call.path[:200]}; see /openapi.json")
 
     own: tuple[tuple[str, str, Endpoint], ...] = (
+        ("GET", "/livez", health.live),
+        ("GET", "/startupz", health.startup),
         ("GET", "/readyz", health.ready),
         ("GET", "/health", health.whole),
         ("GET", "/openapi.json", openapi),

@@ -1,83 +1,19 @@
-"""What operators and machines ask: health, status, switches, metrics, keys."""
+"""What operators and machines ask: status, switches, metrics, keys."""
 
 from __future__ import annotations
 
-import asyncio
-from time import monotonic
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from interlock.app import ServiceStatus
 from interlock.errors import Forbidden, Misconfigured
 from interlock.gateway.bodies import object_of
 from interlock.gateway.calls import Call
-from interlock.gateway.edge import Edge
 from interlock.gateway.problems import NoRoute, Refused
 from interlock.gateway.replies import Headers, Reply, json_reply
 from interlock.services.policy import check
 
-__all__ = ["Health", "jwks", "live", "metrics", "startup", "status", "switch"]
-
-FRESH: Final = 1.0
-"""Seconds that a probe's result is told again: whoever asks for health cannot make the backends work."""
+__all__ = ["jwks", "metrics", "status", "switch"]
 
 _NO_STORE: Final = (b"cache-control", b"no-store")
-_encode = msgspec.json.Encoder().encode
-
-
-def _health(body: dict[str, Any], status: int = 200) -> Reply:
-    headers: Headers = [(b"content-type", b"application/health+json"), _NO_STORE]
-    return Reply(status, headers, _encode(body))
-
-
-async def live(call: Call) -> Reply:
-    """GET /livez: this process answers."""
-    return _health({"status": "pass"})
-
-
-async def startup(call: Call) -> Reply:
-    """GET /startupz: the server has started."""
-    return _health({"status": "pass"}) if call.edge.started else _health({"status": "fail"}, 503)
-
-
-class Health:
-    """Health of the backends, probed at most once a second."""
-
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
-        self._lock = asyncio.Lock()
-        self._found: tuple[ServiceStatus, ...] = ()
-        self._at = float("-inf")
-
-    async def _statuses(self) -> tuple[ServiceStatus, ...]:
-        async with self._lock:
-            if monotonic() - self._at > FRESH:
-                self._found = await self._edge.app.status()
-                self._at = monotonic()
-            return self._found
-
-    async def ready(self, call: Call) -> Reply:
-        """GET /readyz: 503 while stopping, and while a backend in use does not answer."""
-        found = await self._statuses()
-        bad = sorted({row.backend for row in found if row.health != "healthy"})
-        if bad or self._edge.stopping.is_set():
-            return _health({"status": "fail", "output": f"not answering: {', '.join(bad)}" if bad else "stopping"}, 503)
-        return _health({"status": "pass"})
-
-    async def whole(self, call: Call) -> Reply:
-        """GET /health: every backend in use, as health+json."""
-        found = await self._statuses()
-        checks: dict[str, list[dict[str, Any]]] = {}
-        for row in found:
-            held = checks.setdefault(f"{row.backend}:responseTime", [{"componentType": "datastore", "services": []}])[0]
-            held["status"] = "pass" if row.health == "healthy" else "fail"
-            held["services"].append(row.service)
-            if row.latency is not None:
-                held |= {"observedValue": round(row.latency * 1000, 3), "observedUnit": "ms"}
-        good = all(held[0]["status"] == "pass" for held in checks.values())
-        body = {"status": "pass" if good else "fail", "serviceId": "interlock-gateway", "checks": checks}
-        return _health(body, 200 if good else 503)
 
 
 async def metrics(call: Call) -> Reply:
