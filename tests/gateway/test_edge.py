@@ -107,7 +107,10 @@ async def test_metrics_name_no_tenant_and_no_id(gateway: Gateway) -> None:
     await client.get(f"{PREFIX}/customers/{row['id']}")
     await client.get("/no/such/place")
     text = (await gateway.bearer(None).get("/metrics")).text
-    assert 'http_route="/api/v1/{resource}/{id}",http_response_status_code="200"} 1' in text
+    assert (
+        '_count{http_request_method="GET",http_response_status_code="200",http_route="/api/v1/{resource}/{id}"} 1'
+        in text
+    )
     assert 'http_route="unmatched"' in text
     for secret in ("north", row["id"], "Acme", "no/such"):
         assert secret not in text

@@ -12,7 +12,7 @@ __all__ = ["Cors"]
 
 _EXPOSED: Final = (
     b"access-control-expose-headers",
-    b"Cache-Status, Content-Disposition, Content-Range, ETag, Location, Retry-After, X-Next-Cursor, X-Total-Count",
+    b"Cache-Status, Content-Disposition, Content-Range, ETag, Location, Retry-After, X-Next-Cursor, X-Request-Id, X-Total-Count",
 )
 _VARY: Final = (b"vary", b"Origin")
 _ANYBODY: Final[Headers] = [(b"access-control-allow-origin", b"*"), _EXPOSED]

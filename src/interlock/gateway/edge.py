@@ -6,10 +6,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing
+from importlib.metadata import version
 from time import perf_counter
 from typing import Any, Final, cast
 
 import structlog
+from msgspec.structs import replace
 from starlette.routing import Match, Route
 
 from interlock.app import App
@@ -21,12 +23,14 @@ from interlock.gateway.calls import Call, Disconnected, Endpoint, Receive, Scope
 from interlock.gateway.cors import Cors
 from interlock.gateway.limits import Buckets
 from interlock.gateway.memory import Bodies
-from interlock.gateway.metrics import Meter
+from interlock.gateway.metrics import METHODS, Meter
 from interlock.gateway.problems import NoRoute, NotAllowed, UriTooLong, reply_to
 from interlock.gateway.records import Lists
 from interlock.gateway.replies import Headers, Reply, Stream
 from interlock.gateway.signing import UrlSigner
 from interlock.identifiers import new_id
+from interlock.observability.exposition import Exposition
+from interlock.observability.logs import frames_of
 from interlock.settings import Settings
 
 __all__ = ["PREFIX", "Edge"]
@@ -35,6 +39,8 @@ PREFIX: Final = "/api/v1"
 _RECORD: Final = PREFIX + "/{resource}/{id}"
 _BELOW: Final = len(PREFIX) + 1
 LONGEST_URL: Final = 60_000
+_GONE: Final = 499
+"""The status of a request whose caller left, in logs and traces: nobody was answered."""
 
 _log = structlog.get_logger("interlock.gateway")
 _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
@@ -62,7 +68,8 @@ class Edge:
         self.calls = Buckets(self.settings.rate_limit, self.settings.rate_limit * 2, "too many calls")
         self.log_ins = Buckets(self.settings.login_limit / 60, self.settings.login_limit, "too many attempts")
         self.signer = UrlSigner.from_directory(self.settings.home / "keys")
-        self.meter = Meter()
+        self.exposition = Exposition(app.observability.recorder, version("interlock"))
+        self._meter = Meter(app.observability.recorder.http)
         self.cors = Cors(self.settings.cors_origins)
         self.stopping = asyncio.Event()
         self.started = False
@@ -100,10 +107,13 @@ class Edge:
             return
         begun = perf_counter()
         method: str = scope["method"]
-        template, reply = await self.answer(scope, receive)
+        if self.app.observability.watches_requests:
+            template, reply = await self._watched(scope, receive)
+        else:
+            template, reply = await self.answer(scope, receive)
         if reply is None:
             return
-        self.meter.count(method, template, reply.status, perf_counter() - begun)
+        self._meter.count(method, template, reply.status, perf_counter() - begun)
         headers = reply.headers + self.cors.headers(scope)
         headers.append(_NO_SNIFF)
         if isinstance(reply, Stream):
@@ -131,6 +141,20 @@ class Edge:
                 self.stopping.set()
                 await send({"type": "lifespan.shutdown.complete"})
                 return
+
+    async def _watched(self, scope: Scope, receive: Receive) -> tuple[str, Reply | Stream | None]:
+        """The same, logged and traced under an id that the caller is told."""
+        told = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        method = scope["method"] if scope["method"] in METHODS else "_OTHER"
+        with self.app.observability.request(method, told) as request:
+            template, reply = await self.answer(scope, receive)
+            request.route = template
+            if reply is None:
+                request.status = _GONE
+                return template, None
+            request.status = reply.status
+            named = (b"x-request-id", request.id.encode())
+            return template, replace(reply, headers=[*reply.headers, named])
 
     async def answer(self, scope: Scope, receive: Receive) -> tuple[str, Reply | Stream | None]:
         """The route's template and the answer; None where the caller has gone. The answer's headers are not the caller's to change."""
@@ -191,16 +215,18 @@ class Edge:
         return self.entities.get(path[len(PREFIX) + 1 :].partition("/")[0])
 
     def _failed(self, error: Exception, method: str, template: str) -> Reply:
-        """Logged under a number that the caller is told; neither has what was sent."""
+        """Logged, and reported, under a number that the caller is told; none of them has what was sent."""
         number = new_id()
-        frames = []
-        trace = error.__traceback__
-        while trace is not None:
-            frames.append(f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}")
-            trace = trace.tb_next
+        method = method if method in METHODS else "_OTHER"
         _log.error(
-            "unforeseen", number=number, method=method, route=template, error=type(error).__name__, at=frames[-8:]
+            "unforeseen",
+            number=number,
+            method=method,
+            route=template,
+            error=type(error).__name__,
+            at=frames_of(error.__traceback__),
         )
+        self.app.observability.report(error, where="gateway", method=method, route=template, number=number)
         return reply_to(_Failed("something went wrong here; it has been logged"), None, f"urn:uuid:{number}")
 
     # -- sending --------------------------------------------------------------------------------------------------

@@ -1,65 +1,35 @@
-"""Counts of calls by route template, in Prometheus' text format. No label holds a tenant, a user or an id."""
+"""Counts of calls by route template. No label holds a tenant, a user or an id."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
-__all__ = ["Meter"]
+from interlock.observability.durations import Durations
 
-BOUNDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""Upper bounds of the histogram's buckets, in seconds."""
+__all__ = ["METHODS", "Meter"]
 
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 
-NAME: Final = "http_server_request_duration_seconds"
-
-
-class _Line:
-    """What is known of one method, route and status."""
-
-    __slots__ = ("buckets", "count", "seconds")
-
-    def __init__(self) -> None:
-        self.buckets = [0] * len(BOUNDS)
-        self.count = 0
-        self.seconds = 0.0
-
 
 class Meter:
-    """Counts calls and how long they took until their answer began."""
+    """Counts calls and how long they took until their answer began, into the application's histogram."""
 
-    def __init__(self) -> None:
-        self._lines: dict[tuple[str, str, int], _Line] = {}
+    def __init__(self, durations: Durations) -> None:
+        self._durations = durations
+        self._seen: dict[tuple[str, str, int], Callable[[float], None]] = {}
 
     def count(self, method: str, route: str, status: int, seconds: float) -> None:
         """One call was answered."""
-        key = (method, route, status)
-        line = self._lines.get(key)
-        if line is None:
-            if method not in METHODS:
-                return self.count("other", route, status, seconds) if method != "other" else None
-            line = self._lines[key] = _Line()
-        line.count += 1
-        line.seconds += seconds
-        for place, bound in enumerate(BOUNDS):
-            if seconds <= bound:
-                line.buckets[place] += 1
-                return None
-        return None
+        observe = self._seen.get((method, route, status))
+        if observe is None:
+            observe = self._of(method, route, status)
+        observe(seconds)
 
-    def text(self) -> str:
-        """Everything counted so far."""
-        lines = [
-            f"# HELP {NAME} Time until the answer to a call began.",
-            f"# TYPE {NAME} histogram",
-        ]
-        for (method, route, status), line in sorted(self._lines.items()):
-            labels = f'http_request_method="{method}",http_route="{route}",http_response_status_code="{status}"'
-            so_far = 0
-            for bound, held in zip(BOUNDS, line.buckets, strict=True):
-                so_far += held
-                lines.append(f'{NAME}_bucket{{{labels},le="{bound:g}"}} {so_far}')
-            lines.append(f'{NAME}_bucket{{{labels},le="+Inf"}} {line.count}')
-            lines.append(f"{NAME}_sum{{{labels}}} {line.seconds:.6f}")
-            lines.append(f"{NAME}_count{{{labels}}} {line.count}")
-        return "\n".join(lines) + "\n"
+    def _of(self, method: str, route: str, status: int) -> Callable[[float], None]:
+        if method not in METHODS:
+            # Anybody may send any word: it is not remembered.
+            return self._durations.of("other", route, str(status)).observe
+        series = self._durations.of(method, route, str(status))
+        self._seen[method, route, status] = series.observe
+        return series.observe

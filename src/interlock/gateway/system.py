@@ -9,6 +9,7 @@ from interlock.gateway.bodies import object_of
 from interlock.gateway.calls import Call
 from interlock.gateway.problems import NoRoute, Refused
 from interlock.gateway.replies import Headers, Reply, json_reply
+from interlock.observability.exposition import CONTENT_TYPE
 from interlock.services.policy import check
 
 __all__ = ["jwks", "metrics", "status", "switch"]
@@ -20,8 +21,8 @@ async def metrics(call: Call) -> Reply:
     """GET /metrics: what this process has counted, for Prometheus."""
     if not call.edge.settings.metrics:
         raise NoRoute("metrics are switched off")
-    headers: Headers = [(b"content-type", b"text/plain; version=0.0.4; charset=utf-8"), _NO_STORE]
-    return Reply(200, headers, call.edge.meter.text().encode())
+    headers: Headers = [(b"content-type", CONTENT_TYPE.encode()), _NO_STORE]
+    return Reply(200, headers, call.edge.exposition.text())
 
 
 async def jwks(call: Call) -> Reply:

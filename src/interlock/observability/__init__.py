@@ -4,5 +4,6 @@ from __future__ import annotations
 
 from interlock.observability.metrics import CallStats, Metrics, Recorder, RouteStats
 from interlock.observability.observability import Observability
+from interlock.observability.tracking import SentryTracker, Tracker
 
-__all__ = ["CallStats", "Metrics", "Observability", "Recorder", "RouteStats"]
+__all__ = ["CallStats", "Metrics", "Observability", "Recorder", "RouteStats", "SentryTracker", "Tracker"]
