@@ -54,6 +54,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "gateway",
         "health",
         "http",
+        "layers.shared",
         "observability",
         "portal",
         "router",

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Final, cast
 
 import typer
 
+from interlock.cli.caches import app as cache
 from interlock.cli.exits import Exit, exit_of
 from interlock.cli.output import Output
 from interlock.cli.supabase import app as supabase
@@ -387,6 +388,7 @@ def build() -> typer.Typer:
     for command in (up, serve, status, switch, doctor, seed, import_, export, call, bench, token, migrate):
         program.command(command.__name__.rstrip("_"))(command)
     program.add_typer(supabase)
+    program.add_typer(cache)
     return program
 
 
