@@ -60,6 +60,20 @@ def stack(missing: Callable[[str], None]) -> Iterator[Any]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+@pytest.fixture(scope="session")
+def another_stack() -> Iterator[Stack]:
+    """A second project, with a database of its own."""
+    folder = Path(tempfile.mkdtemp(prefix="interlock-supabase-"))
+    try:
+        with (
+            start_blocking_portal() as portal,
+            portal.wrap_async_context_manager(running(folder, extra_sql=[sample_tables()])) as local,
+        ):
+            yield local
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 @pytest.fixture
 def local_stack(stack: Any) -> Stack:
     """The local stack, for tests that stop its parts, read its mails or look into its database; skipped on a project of somebody's."""

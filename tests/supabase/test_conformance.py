@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
 import pytest
-from anyio.from_thread import start_blocking_portal
-from tests.supabase.conftest import sample_tables
 
 from interlock.backends.supabase import SupabaseBackend, SupabaseSettings
 from interlock.contract import Identity
-from interlock.devstack import Stack, running
+from interlock.devstack import Stack
 from interlock.entities import ENTITIES
 from interlock.testing.conformance import (
     BackendConformance,
@@ -50,20 +45,6 @@ async def backend_on(stack: Any) -> AsyncIterator[Subject]:
     backend = SupabaseBackend(settings, ALL, tokens=Tokens(stack.jwt_secret))
     yield Subject(backend)
     await backend.aclose()
-
-
-@pytest.fixture(scope="module")
-def another_stack(stack: Any) -> Iterator[Stack]:
-    """A second project, with a database of its own."""
-    folder = Path(tempfile.mkdtemp(prefix="interlock-supabase-"))
-    try:
-        with (
-            start_blocking_portal() as portal,
-            portal.wrap_async_context_manager(running(folder, extra_sql=[sample_tables()])) as local,
-        ):
-            yield local
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 class TestSupabase(
