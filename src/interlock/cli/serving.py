@@ -10,13 +10,12 @@ import socket
 import sys
 from collections.abc import Callable
 
-import structlog
-
 from interlock.app import App
 from interlock.cli.output import Output
 from interlock.cli.running import Running, forget, remember
 from interlock.cli.watch import ConfigWatch
 from interlock.errors import Misconfigured
+from interlock.observability.logs import configure, log_unhandled
 from interlock.settings import Settings
 
 __all__ = ["claim_port", "log_to_stderr", "reach", "serve"]
@@ -27,19 +26,7 @@ GRACE = 10.0
 
 def log_to_stderr(settings: Settings) -> None:
     """One JSON object a line, on standard error."""
-    level = logging.DEBUG if settings.debug else logging.getLevelNamesMapping()[settings.log_level.upper()]
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.dict_tracebacks,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=False,
-    )
+    configure(logging.DEBUG if settings.debug else logging.getLevelNamesMapping()[settings.log_level.upper()])
 
 
 def reach(host: str, port: int) -> str:
@@ -83,6 +70,7 @@ async def serve(
     log_to_stderr(settings)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    loop.set_exception_handler(log_unhandled)
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
     app = await App.open(settings)
