@@ -82,6 +82,7 @@ async def compare(
     contenders: list[Contender] = []
     interrupted = False
     found: Bench | None = None
+    base: str | None = None
     async with AsyncExitStack() as stack:
         try:
             async for subject, contender in _contenders(settings, plan, stack, open_app, step):
@@ -91,6 +92,7 @@ async def compare(
                     subjects[subject.name] = await _prepared(subject, contender)
             ready = [one for one in contenders if subjects[one.name].error is None]
             found = Bench(plan, ready)
+            base = ready[0].name if ready else None
             turns = found.turns
             await found.run(lambda text: step(text, turns))
         except asyncio.CancelledError:
@@ -111,7 +113,8 @@ async def compare(
         seed=plan.seed,
         machine=Machine.here(),
         compared=tuple(subjects.values()),
-        results=measured(plan, found.cells if found else ()),
+        results=measured(plan, found.cells if found else (), base),
+        relative_to=base,
         calls_each=plan.calls,
         seconds_each=plan.seconds if plan.calls is None else None,
     )
@@ -181,7 +184,12 @@ def _ended_gently() -> Iterator[None]:
     if task is None or os.name == "nt":
         yield
         return
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+
+    def end() -> None:
+        loop.remove_signal_handler(signal.SIGTERM)
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGTERM, end)
     try:
         yield
     finally:

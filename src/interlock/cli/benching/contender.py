@@ -170,6 +170,7 @@ class Contender:
         self._reading = Side(app, plan, self._work, bare=bare)
         self._writing = Side(app, plan, self._work, bare=bare)
         self._next_row = plan.records
+        self._wrote = False
         self._live: list[str] = []
         self._gone: list[str] = []
 
@@ -199,6 +200,7 @@ class Contender:
         ids = []
         for start in range(0, len(rows), CHUNK):
             chunk = [{"id": new_id(), **row} for row in rows[start : start + CHUNK]]
+            self._wrote = True
             create = partial(service.bulk_create, chunk, operation_id=new_id())
             ids += [outcome.id for outcome in _good(await patiently(create))]
         return ids
@@ -215,6 +217,8 @@ class Contender:
     async def clean(self) -> int:
         """Delete what the bench made, the softly deleted aside, and answer how many there were. Raises what keeps it from that."""
         deleted = 0
+        if not self._wrote:
+            return deleted
         for side in (self._reading, self._writing):
             for resource in (self._plan.resource, *reversed(tuple(self._work.kind.parents))):
                 deleted += await self._empty(side.crm.of(resource))
@@ -230,13 +234,17 @@ class Contender:
             ids = [row.id for row in page.items if row.created_by == mine or row.id in known]
             if not ids:
                 return deleted
-            await self._remove(service, ids)
-            deleted += len(ids)
+            gone = await self._remove(service, ids)
+            if not gone:
+                raise Unsupported(self.backend, f"of the {service.entity.resource} that it lists, it deletes none")
+            deleted += gone
 
-    async def _remove(self, service: EntityService[Any], ids: list[str]) -> None:
+    async def _remove(self, service: EntityService[Any], ids: list[str]) -> int:
+        gone = 0
         for start in range(0, len(ids), CHUNK):
             delete = partial(service.bulk_delete, ids[start : start + CHUNK], operation_id=new_id())
-            _good(await patiently(delete), besides=NotFound)
+            gone += sum(outcome.ok for outcome in _good(await patiently(delete), besides=NotFound))
+        return gone
 
     def _rows(self, count: int) -> list[dict[str, Any]]:
         first, self._next_row = self._next_row, self._next_row + count

@@ -102,9 +102,11 @@ def plan_of(
     if problems:
         raise Invalid(problems)
     if out is not None and out.suffix in PICTURES and find_spec("matplotlib") is None:
-        raise Misconfigured(
-            [f"matplotlib: is not installed, and --out {out.name} was asked for; pip install 'interlock[bench]'"]
-        )
+        raise _missing("matplotlib", f"--out {out.name}", "bench")
+    if "sql" in backends and find_spec("sqlalchemy") is None:
+        raise _missing("sqlalchemy", "'sql'", "sql")
+    for name in backends:
+        settings.model_copy(update={"api_mode": name, "backends": {}}).check()
     return Plan(
         backends=tuple(dict.fromkeys(backends)) or configured(settings, service),
         service=service,
@@ -139,6 +141,10 @@ def elsewhere(settings: Settings, backend: str) -> str:
         return ""
     host = urlsplit(str(address)).hostname or ""
     return "" if host in _HERE else host
+
+
+def _missing(package: str, asked: str, extra: str) -> Misconfigured:
+    return Misconfigured([f"{package}: is not installed, and {asked} was asked for; pip install 'interlock[{extra}]'"])
 
 
 def _bad_file(out: Path | None) -> dict[str, str]:

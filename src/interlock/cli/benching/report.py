@@ -60,7 +60,7 @@ class Measured(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_field
     """One verb at one of those compared, with so many calls at once.
 
     `calls` are those that were answered well; only they have latencies. None stands where there were none. `calls_per_second` is the median of
-    the rounds, beside it the slowest and the fastest; percentiles are of all calls. What is relative is over that of the first compared.
+    the rounds, beside it the slowest and the fastest; percentiles are of all calls. What is relative is over that of `Report.relative_to`.
     `cached_share` is the share of the cache's answers, None without a cache.
     """
 
@@ -97,6 +97,7 @@ class Report(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=
     machine: Machine
     compared: tuple[Subject, ...]
     results: tuple[Measured, ...]
+    relative_to: str | None = None
     calls_each: int | None = None
     seconds_each: float | None = None
 
@@ -108,23 +109,24 @@ class Report(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=
         return any(not found.calls and set(found.errors) - {"unsupported"} for found in self.results)
 
 
-def measured(plan: Plan, cells: Iterable[Cell]) -> tuple[Measured, ...]:
-    """The figures of what was measured, in the order of verbs, numbers at once, and those compared."""
+def measured(plan: Plan, cells: Iterable[Cell], base: str | None) -> tuple[Measured, ...]:
+    """The figures of what was measured, by verb, number at once and backend; what is relative is over those of `base`."""
     order = {verb: place for place, verb in enumerate(plan.verbs)}
     taken = sorted((cell for cell in cells if cell.rates or cell.errors), key=lambda c: (order[c.verb], c.at_once))
     found = []
     for _, group in groupby(taken, key=lambda c: (c.verb, c.at_once)):
         own = [_figures(cell) for cell in group]
-        first = own[0]
-        found += [
-            msgspec.structs.replace(
-                one,
-                p50_relative=_ratio(one.p50_ms, first.p50_ms),
-                calls_per_second_relative=_ratio(one.calls_per_second, first.calls_per_second),
-            )
-            for one in own
-        ]
+        first = next((one for one in own if one.name == base), None)
+        found += [one if first is None else _beside(one, first) for one in own]
     return tuple(found)
+
+
+def _beside(one: Measured, first: Measured) -> Measured:
+    return msgspec.structs.replace(
+        one,
+        p50_relative=_ratio(one.p50_ms, first.p50_ms),
+        calls_per_second_relative=_ratio(one.calls_per_second, first.calls_per_second),
+    )
 
 
 def _figures(cell: Cell) -> Measured:
@@ -164,7 +166,7 @@ def figure(value: float | None) -> str:
     """A figure as the table and the picture show it: three digits that count, none where there is none."""
     if value is None:
         return "-"
-    if value >= 1000:
+    if value >= 999.5:
         return f"{float(f'{value:.3g}'):,.0f}"
     return f"{value:.3g}"
 
@@ -174,12 +176,11 @@ def table(report: Report, at_once: int) -> RenderableType:
     shown = [found for found in report.results if found.at_once == at_once]
     cached = any(found.cached_share is not None for found in shown)
     errors = any(found.errors for found in shown)
-    first = report.compared[0].name
     grid = Table(box=None, pad_edge=False, header_style="bold", title_justify="left", title_style="bold")
     grid.title = f"{report.service}, {at_once} at once" if at_once > 1 else f"{report.service}, one after another"
     grid.add_column("verb")
     grid.add_column("backend")
-    for heading in ("calls/s", "p50 ms", "p95 ms", "p99 ms", f"p50, {first} = 1"):
+    for heading in ("calls/s", "p50 ms", "p95 ms", "p99 ms", f"p50, {report.relative_to} = 1"):
         grid.add_column(heading, justify="right")
     if cached:
         grid.add_column("cached", justify="right")
