@@ -25,6 +25,7 @@ from interlock.abilities import (
 from interlock.contract import Backend, Identity
 from interlock.entity import Entity
 from interlock.errors import Misconfigured, Unavailable
+from interlock.http.engine import Engine
 from interlock.router import Route
 from interlock.settings import Settings
 from interlock.tokens import Mints, SupabaseIssuer, TokenIssuer, TokenVerifier
@@ -103,12 +104,15 @@ class Mounts:
         clock: Callable[[], datetime],
         issuer: TokenIssuer,
         verifier: TokenVerifier,
+        *,
+        traced: Callable[[Engine], Engine] = lambda engine: engine,
     ) -> None:
         self._settings = settings
         self._entities = tuple(entities)
         self._clock = clock
         self._issuer = issuer
         self._verifier = verifier
+        self._traced = traced
         self._held: dict[str, Mount] = {}
         self._tokens: dict[str, CallerTokens] = {}
 
@@ -193,6 +197,7 @@ class Mounts:
 
     async def _build_real(self) -> Mount:
         from interlock.backends.rest import RestBackend, RestSettings, dialect_named
+        from interlock.http import open_engine
 
         settings = self._settings
         if settings.api_base_url is None:
@@ -203,8 +208,9 @@ class Mounts:
             timeout=settings.api_timeout,
             engine=settings.http_engine,
         )
+        engine = open_engine(rest.engine, connect_timeout=rest.connect_timeout)
         tokens = self._tokens.setdefault("real", CallerTokens(self._issuer, settings.token_ttl))
-        backend = RestBackend(rest, self._entities, tokens=tokens, name="real")
+        backend = RestBackend(rest, self._entities, tokens=tokens, name="real", engine=self._traced(engine))
         return Mount("real", backend, where=f"{rest.base_url} {rest.dialect.name}")
 
     async def _build_supabase(self) -> Mount:
@@ -240,7 +246,7 @@ class Mounts:
             self._verifier.trust_supabase(secret=secret.get_secret_value())
         issuer = SupabaseIssuer(self._issuer if secret is None else secret.get_secret_value())
         tokens = self._tokens.setdefault("supabase", CallerTokens(issuer, settings.token_ttl))
-        key, engine = anon_key.get_secret_value(), open_engine(settings.http_engine)
+        key, engine = anon_key.get_secret_value(), self._traced(open_engine(settings.http_engine))
         backend = SupabaseBackend(
             SupabaseSettings(url=url, anon_key=key, realtime=settings.supabase_realtime),
             self._entities,

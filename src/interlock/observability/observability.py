@@ -15,6 +15,7 @@ from structlog.contextvars import bound_contextvars, get_contextvars
 from interlock.abilities import Closes
 from interlock.contract import Backend
 from interlock.errors import InterlockError, Misconfigured
+from interlock.http.engine import Engine
 from interlock.identifiers import new_id
 from interlock.layers.meter import Meter, Role
 from interlock.observability.logs import CallLog, TenantNames
@@ -88,6 +89,15 @@ class Observability:
     def tracer(self) -> Tracer | None:
         """What makes spans, None where nothing is traced."""
         return None if self._tracing is None else self._tracing.tracer
+
+    def traced_engine(self, engine: Engine) -> Engine:
+        """The engine, its calls traced and carrying the trace on; the same engine where nothing is traced."""
+        tracer = self.tracer
+        if tracer is None:
+            return engine
+        from interlock.http.traced import TracedEngine
+
+        return TracedEngine(engine, tracer)
 
     # -- requests of the gateway ----------------------------------------------------------------------------------
 

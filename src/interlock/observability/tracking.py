@@ -11,15 +11,17 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+import structlog
 from structlog.contextvars import get_contextvars
 
 from interlock.contract import Backend, Request, Response
 from interlock.errors import InterlockError, Misconfigured
+from interlock.observability.logs import frames_of
 
 if TYPE_CHECKING:
     from sentry_sdk.transport import Transport
 
-__all__ = ["TAGS", "Reports", "SentryTracker", "Tracker"]
+__all__ = ["TAGS", "LoggedReports", "Reports", "SentryTracker", "Tracker"]
 
 TAGS: Final = frozenset(
     {"where", "service", "operation", "resource", "backend", "epoch", "request", "method", "route", "number"}
@@ -28,6 +30,7 @@ TAGS: Final = frozenset(
 
 _LONGEST_TAG: Final = 200
 _FRAME: Final = ("module", "function", "filename", "lineno", "in_app")
+_log = structlog.get_logger("interlock")
 _EVENT: Final = ("event_id", "timestamp", "platform", "level", "environment", "release")
 
 
@@ -63,6 +66,14 @@ class Reports:
                 **self._about,
             )
             raise
+
+
+class LoggedReports:
+    """Logs reports: where nobody else takes them."""
+
+    def report(self, error: BaseException, tags: Mapping[str, str]) -> None:
+        """One line with the error's type, where it came from and the words on its call; its message may quote anything."""
+        _log.error("unexpected error", error=type(error).__name__, at=frames_of(error.__traceback__), **tags)
 
 
 class SentryTracker:
