@@ -2,28 +2,70 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
-from tests.layers.conform.stacks import ALONE, EVERYTHING, AloneSuite, Pair, around
+from tests.layers.conform.stacks import (
+    ALONE,
+    EVERYTHING,
+    EVERYTHING_SHARED,
+    SHARED,
+    AloneSuite,
+    Layer,
+    Pair,
+    around,
+    shared_by,
+)
 
 from interlock.contract import Backend
 from interlock.testing.conformance import BackendConformance, ChangesConformance, Subject
+from interlock.testing.servers import RedisServer, ServerMissing
 
-__all__ = ["Alone", "Everything", "alone", "everything"]
+__all__ = ["Alone", "Everything", "alone", "everything", "redis"]
 
 
-@pytest.fixture(scope="module", params=ALONE)
-async def alone(request: pytest.FixtureRequest, inner_backend: Backend, other_backend: Backend) -> AsyncIterator[Pair]:
-    async with around(inner_backend, other_backend, ALONE[request.param]) as pair:
+@pytest.fixture(scope="session")
+def redis(missing: Callable[[str], None]) -> Iterator[RedisServer]:
+    try:
+        server = RedisServer()
+    except ServerMissing as error:
+        missing(str(error))
+        raise
+    with server:
+        yield server
+
+
+@asynccontextmanager
+async def _put(
+    request: pytest.FixtureRequest, one: Backend, another: Backend, own: Mapping[str, Layer], shared: Mapping[str, Any]
+) -> AsyncIterator[Pair]:
+    name = request.param
+    if name in own:
+        async with around(one, another, own[name]) as pair:
+            yield pair
+        return
+    url = request.getfixturevalue("redis").url
+    async with (
+        shared_by(url, shared[name]) as layer,
+        shared_by(url, shared[name]) as other,
+        around(one, another, layer, other) as pair,
+    ):
         yield pair
 
 
-@pytest.fixture(scope="module", params=EVERYTHING)
+@pytest.fixture(scope="module", params=[*ALONE, *SHARED])
+async def alone(request: pytest.FixtureRequest, inner_backend: Backend, other_backend: Backend) -> AsyncIterator[Pair]:
+    async with _put(request, inner_backend, other_backend, ALONE, SHARED) as pair:
+        yield pair
+
+
+@pytest.fixture(scope="module", params=[*EVERYTHING, *EVERYTHING_SHARED])
 async def everything(
     request: pytest.FixtureRequest, inner_backend: Backend, other_backend: Backend
 ) -> AsyncIterator[Pair]:
-    async with around(inner_backend, other_backend, EVERYTHING[request.param]) as pair:
+    async with _put(request, inner_backend, other_backend, EVERYTHING, EVERYTHING_SHARED) as pair:
         yield pair
 
 

@@ -12,6 +12,8 @@ import msgspec
 
 from interlock.abilities import Closes, Subscribes
 from interlock.contract import Backend, Request, Response
+from interlock.entities import ENTITIES
+from interlock.identifiers import new_id
 from interlock.layers import (
     Batch,
     Breaker,
@@ -28,7 +30,9 @@ from interlock.layers import (
 from interlock.layers.hedging import Hedge, HedgeSettings
 from interlock.layers.invalidation import Invalidation
 from interlock.layers.meter import Meter
-from interlock.layers.pipeline import LayerSettings, Pipeline
+from interlock.layers.pipeline import Around, LayerSettings, Pipeline
+from interlock.layers.shared import Membership, MembershipSettings, SharedCache
+from interlock.layers.shared.redis import RedisStore
 from interlock.layers.watching import Watcher, WatchSettings
 from interlock.observability.metrics import Recorder
 from interlock.testing.conformance import BackendConformance, Subject
@@ -42,8 +46,21 @@ from interlock.testing.conformance.tenancy import TenancySuite
 from interlock.testing.conformance.trail import TrailSuite
 from interlock.testing.conformance.uniqueness import UniquenessSuite
 from interlock.testing.conformance.writes import WritesSuite
+from interlock.testing.samples import TEST_ENTITIES
 
-__all__ = ["ALONE", "EVERYTHING", "SETTINGS", "AloneSuite", "Layer", "Pair", "around"]
+__all__ = [
+    "ALONE",
+    "EVERYTHING",
+    "EVERYTHING_SHARED",
+    "SETTINGS",
+    "SHARED",
+    "AloneSuite",
+    "Layer",
+    "Pair",
+    "around",
+    "everything",
+    "shared_by",
+]
 
 
 class Layer(msgspec.Struct, frozen=True):
@@ -88,15 +105,50 @@ SETTINGS: Final = LayerSettings(
 """Everything on."""
 
 
-def everything(backend: Backend) -> Pipeline:
+def _hits(layer: Any) -> int:
+    cache: Any = layer.layers["cache"] if isinstance(layer, Pipeline) else layer
+    return int(cache.hits)
+
+
+def everything(backend: Backend, told: Invalidation | None = None, shared: Around | None = None) -> Pipeline:
     """All layers, in the product's own order."""
-    watched = backend if isinstance(backend, Subscribes) else None
-    return Pipeline(backend, service="samples", name="under test", settings=SETTINGS, watched=watched, meter=_Metered)
+    return Pipeline(
+        backend,
+        service="samples",
+        name="under test",
+        settings=SETTINGS,
+        told=told,
+        watched=backend if isinstance(backend, Subscribes) else None,
+        shared=shared,
+        meter=_Metered,
+    )
 
 
-EVERYTHING: Final[Mapping[str, Layer]] = MappingProxyType(
-    {"everything": Layer(everything, lambda pipeline: pipeline.layers["cache"].hits)}
-)
+EVERYTHING: Final[Mapping[str, Layer]] = MappingProxyType({"everything": Layer(everything, _hits)})
+
+OverRedis = Callable[[Backend, Invalidation, Around], Backend]
+
+SHARED: Final[Mapping[str, OverRedis]] = MappingProxyType({"shared cache": lambda inner, told, cache: cache(inner)})
+"""What is alone, and needs a server that keeps the answers."""
+
+EVERYTHING_SHARED: Final[Mapping[str, OverRedis]] = MappingProxyType({"everything with redis": everything})
+
+
+@asynccontextmanager
+async def shared_by(url: str, wrap: OverRedis) -> AsyncIterator[Layer]:
+    """A process of its own, on the server that the URL names."""
+    told, settings = Invalidation(), MembershipSettings(quarantine=0)
+    # A loaded machine may stop this process for longer than a step is given.
+    membership = Membership(RedisStore(url, settings, name=new_id(), patience=5.0), settings, told=told)
+    await membership.start()
+    entities = {entity.resource: entity for entity in (*ENTITIES, *TEST_ENTITIES)}
+
+    def cache(inner: Backend) -> Backend:
+        return SharedCache(inner, CacheSettings(), membership, service="samples", where="here", entities=entities)
+
+    yield Layer(lambda inner: wrap(inner, told, cache), lambda layer: membership.state == "serving" and _hits(layer))
+    await membership.aclose()
+
 
 _A_WHOLE_RUN: Final = 1500
 """Requests after which a layer that has had nothing to do was not tested."""
@@ -120,9 +172,9 @@ class Pair(msgspec.Struct, frozen=True):
 
 
 @asynccontextmanager
-async def around(one: Backend, another: Backend, layer: Layer) -> AsyncIterator[Pair]:
-    """Both backends, each inside such a layer. Says at its end whether the layer was put to the test."""
-    inside, beside = layer.wrap(one), layer.wrap(another)
+async def around(one: Backend, another: Backend, layer: Layer, other: Layer | None = None) -> AsyncIterator[Pair]:
+    """Both backends, each inside such a layer, or the second one in the other. Says at its end whether the layer was put to the test."""
+    inside, beside = layer.wrap(one), (other or layer).wrap(another)
     counting = _Counting(inside)
     watched = {Subscribes: one} if isinstance(one, Subscribes) else {}
     yield Pair(Subject(counting, watched), Subject(beside))

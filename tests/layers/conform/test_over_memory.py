@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.layers.conform.binding import Alone, Everything, alone, everything
+from tests.layers.conform.binding import Alone, Everything, alone, everything, redis
 
 from interlock.backends.memory import MemoryBackend
 from interlock.contract import Request, Response
@@ -13,7 +13,7 @@ from interlock.entities import ENTITIES
 from interlock.testing.conformance import BackendConformance
 from interlock.testing.samples import TEST_ENTITIES
 
-__all__ = ["alone", "everything"]
+__all__ = ["alone", "everything", "redis"]
 
 
 class Elsewhere(MemoryBackend):

@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.conformance.test_sql_postgres import opened, server
-from tests.layers.conform.binding import Alone, Everything, alone, everything
+from tests.layers.conform.binding import Alone, Everything, alone, everything, redis
 
 from interlock.backends.sql import SqlBackend
 from interlock.testing.servers import PostgresServer
 
-__all__ = ["alone", "everything", "server"]
+__all__ = ["alone", "everything", "redis", "server"]
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.conformance.conftest import Enrol, enrol
 from tests.conformance.test_rest import real_api
-from tests.layers.conform.binding import Alone, Everything, alone, everything
+from tests.layers.conform.binding import Alone, Everything, alone, everything, redis
 
 from interlock.contract import Backend
 
-__all__ = ["alone", "enrol", "everything"]
+__all__ = ["alone", "enrol", "everything", "redis"]
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.conformance.test_sql_sqlite import opened
-from tests.layers.conform.binding import Alone, Everything, alone, everything
+from tests.layers.conform.binding import Alone, Everything, alone, everything, redis
 
 from interlock.backends.sql import SqlBackend
 
-__all__ = ["alone", "everything"]
+__all__ = ["alone", "everything", "redis"]
 
 
 @pytest.fixture(scope="module")

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.layers.conform.binding import Alone, Everything, alone, everything
+from tests.layers.conform.binding import Alone, Everything, alone, everything, redis
 from tests.supabase.test_conformance import backend_on
 
 from interlock.contract import Backend
 from interlock.devstack import Stack
 
-__all__ = ["alone", "everything"]
+__all__ = ["alone", "everything", "redis"]
 
 
 @pytest.fixture(scope="module")
