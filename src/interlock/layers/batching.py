@@ -55,16 +55,20 @@ class Batch:
         self._most = most
         self._open: dict[Hashable, Gathering] = {}
         self._sending: set[Gathering] = set()
+        self.gets = 0
+        self.batches = 0
 
     async def handle(self, request: Request) -> Response:
         """The inner answer, or this caller's part of a common one."""
         if request.verb != "get" or not 0 < len(request.ids) < self._most:
             return await self._inner(request)
+        self.gets += 1
         key, gathering = self._find(request)
         if gathering is None:
             gathering = self._open[key] = Gathering(key)
             gathering.size = len(request.ids)
             if await self._stays_alone(gathering):
+                self.batches += 1
                 return await self._inner(request)
         return await self._common(request, gathering)
 
@@ -72,6 +76,7 @@ class Batch:
         """Take a get along, in a task of its own; None where the request is not one to gather."""
         if request.verb != "get" or not 0 < len(request.ids) < self._most:
             return None
+        self.gets += 1
         key, gathering = self._find(request)
         if gathering is None:
             gathering = self._open[key] = Gathering(key)
@@ -148,6 +153,7 @@ class Batch:
     async def _send(self, gathering: Gathering) -> None:
         self._close(gathering)
         gathering.sent = True
+        self.batches += 1
         try:
             asked = gathering.asked
             if len(asked) == 1:
