@@ -155,20 +155,16 @@ class Batch:
         gathering.sent = True
         self.batches += 1
         try:
-            asked = gathering.asked
-            if len(asked) == 1:
-                if not asked[0][1].done():
-                    await self._alone(*asked[0])
-            else:
-                await self._together([(request, place) for request, place in asked if not place.done()])
+            asked = [one for one in gathering.asked if not one[1].done()]
+            if len(asked) > 1:
+                await self._together(asked)
+            elif asked:
+                await self._alone(*asked[0])
         finally:
             self._sending.discard(gathering)
+            gathering.asked.clear()
 
     async def _together(self, asked: list[tuple[Request, Place]]) -> None:
-        if len(asked) < 2:
-            for request, place in asked:
-                await self._alone(request, place)
-            return
         ids = tuple(dict.fromkeys(record_id for request, _ in asked for record_id in request.ids))
         deadlines = [request.deadline for request, _ in asked]
         latest = max((d for d in deadlines if d is not None), default=None) if None not in deadlines else None

@@ -110,18 +110,32 @@ class Cache:
             return await self._inner(request)
         scope = (request.identity.tenant_id, request.resource)
         held = self._scopes.get(scope)
-        entry = None if held is None else held.entry(request, key)
-        if entry is None:
-            return await self._load(request, scope, key)
-        now = (self._clock or self._here())()
-        if now < entry.refresh:
-            self.hits += 1
-            return entry.answer
-        if now < entry.ends:
-            self.hits += 1
-            self._refresh(request, scope, key, entry)
-            return entry.answer
-        return await self._load(request, scope, key, old=entry)
+        if held is None:
+            held = self._open(scope)
+        entry = (held.gets if request.verb == "get" else held.lists).get(key)
+        if entry is not None:
+            now = (self._clock or self._here())()
+            if now < entry.refresh:
+                self.hits += 1
+                return entry.answer
+            if now < entry.ends:
+                self.hits += 1
+                self._refresh(request, scope, key, entry)
+                return entry.answer
+        self.misses += 1
+        writes = held.writes
+        try:
+            if self._inner_keyed is not None:
+                answer = await self._inner_keyed(request, scope, key)
+            else:
+                answer = await self._inner(request)
+        except _AWAY:
+            old = None if entry is None else self._instead(request, held, key, entry)
+            if old is None:
+                raise
+            return old
+        self._keep(request, scope, held, writes, key, answer)
+        return answer
 
     async def aclose(self) -> None:
         """Stop refreshing."""
@@ -131,27 +145,12 @@ class Cache:
 
     # -- reading --------------------------------------------------------------------------------------------------
 
-    async def _load(self, request: Request, scope: Scope, key: Hashable, old: _Entry | None = None) -> Response:
-        self.misses += 1
-        held = self._scopes.get(scope)
-        if held is None:
-            held = self._open(scope)
-        writes = held.writes
-        try:
-            if self._inner_keyed is not None:
-                answer = await self._inner_keyed(request, scope, key)
-            else:
-                answer = await self._inner(request)
-        except _AWAY:
-            if old is None or held.entry(request, key) is not old:
-                raise
-            now = (self._clock or self._here())()
-            if now >= old.ends + self._settings.stale_if_error:
-                raise
-            return msgspec.structs.replace(old.answer, stale=True)
-        if held.writes == writes and self._scopes.get(scope) is held:
-            self._keep(request, scope, held, key, answer)
-        return answer
+    def _instead(self, request: Request, held: _Held, key: Hashable, old: _Entry) -> Response | None:
+        """The old answer, where it is good enough for when the backend is away."""
+        now = (self._clock or self._here())()
+        if held.entry(request, key) is not old or now >= old.ends + self._settings.stale_if_error:
+            return None
+        return msgspec.structs.replace(old.answer, stale=True)
 
     def _here(self) -> Callable[[], float]:
         """The clock. Asked for once: which loop runs costs more than all the rest."""
@@ -166,7 +165,12 @@ class Cache:
             self.kept -= len(gone)
         return held
 
-    def _keep(self, request: Request, scope: Scope, held: _Held, key: Hashable, answer: Response) -> None:
+    def _keep(self, request: Request, scope: Scope, held: _Held, writes: int, key: Hashable, answer: Response) -> None:
+        """Keep an answer that was asked for after so many writes, where none has come since."""
+        if held.writes == writes and self._scopes.get(scope) is held:
+            self._put(request, scope, held, key, answer)
+
+    def _put(self, request: Request, scope: Scope, held: _Held, key: Hashable, answer: Response) -> None:
         if not self._told.settled(scope):
             return
         settings = self._settings
@@ -209,11 +213,18 @@ class Cache:
         task.add_done_callback(self._refreshes.discard)
 
     async def _again(self, request: Request, scope: Scope, key: Hashable, entry: _Entry) -> None:
+        self.misses += 1
+        held = self._scopes.get(scope)
+        if held is None:
+            return
+        writes = held.writes
         try:
-            await self._load(request, scope, key)
+            answer = await self._inner(request)
         except InterlockError:
             # The kept answer is good until it ends; then the caller sees the error.
             entry.refreshing = False
+        else:
+            self._keep(request, scope, held, writes, key, answer)
 
     # -- writing --------------------------------------------------------------------------------------------------
 

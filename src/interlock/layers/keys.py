@@ -18,9 +18,12 @@ Scope = tuple[str, str]
 
 @runtime_checkable
 class Keyed(Protocol):
-    """A layer that takes a read with its scope and key, where the layer around it has made them for the same `varies`."""
+    """A layer that takes a read with its scope and key, where the layer around it has made them for the same `varies`; with None for none."""
 
-    varies: Varies
+    @property
+    def varies(self) -> Varies | None:
+        """Whom its answers are the same for."""
+        ...
 
     async def handle_keyed(self, request: Request, scope: Scope, key: Hashable) -> Response:
         """The answer of `handle`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from contextvars import Context
 from typing import Final
 
@@ -22,7 +22,7 @@ from interlock.contract import Backend, Change, Identity, Request, Response
 from interlock.errors import InterlockError, Unsupported
 from interlock.layers.deadline import READS
 from interlock.layers.invalidation import Invalidation
-from interlock.layers.keys import Scope, scope_of
+from interlock.layers.keys import Keyed, Scope, Varies, scope_of
 
 __all__ = ["WatchSettings", "Watcher", "system_of"]
 
@@ -72,6 +72,9 @@ class Watcher:
         draw: random.Random | None = None,
     ) -> None:
         self._inner = inner.handle
+        keyed = inner if isinstance(inner, Keyed) else None
+        self._inner_keyed = None if keyed is None else keyed.handle_keyed
+        self.varies: Varies | None = None if keyed is None else keyed.varies
         self._source = source
         self._told = told
         self._settings = settings
@@ -83,6 +86,7 @@ class Watcher:
         self._own: OrderedDict[tuple[Scope, str], int] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
         self._closed = False
+        self._loop: asyncio.AbstractEventLoop | None = None
         self.heard = 0
         self.echoes = 0
 
@@ -95,6 +99,14 @@ class Watcher:
         elif scope in self._followed and request.verb != "put":
             # A `put` may set a version back: its echo is told of like anybody's.
             self._note(scope, answer)
+        return answer
+
+    async def handle_keyed(self, request: Request, scope: Scope, key: Hashable) -> Response:
+        """The same for a read whose scope and key are known already, where the inner layer takes them."""
+        if self._inner_keyed is None:
+            return await self.handle(request)
+        answer = await self._inner_keyed(request, scope, key)
+        self._follow(scope)
         return answer
 
     @property
@@ -142,7 +154,10 @@ class Watcher:
 
     def _follow(self, scope: Scope) -> _Followed | None:
         """Something of it is being kept."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None or not loop.is_running():
+            # Which loop runs is asked once: it costs more than all the rest.
+            loop = self._loop = asyncio.get_running_loop()
         now = loop.time()
         followed = self._followed.get(scope)
         if followed is not None:
