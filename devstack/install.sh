@@ -15,6 +15,7 @@ command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 command -v wrk >/dev/null || missing+=(wrk)
 command -v redis-server >/dev/null || command -v valkey-server >/dev/null || missing+=(redis-server)
+command -v promtool >/dev/null || missing+=(prometheus) # for its promtool, which checks what ops/ holds
 for tool in "$@"; do
   command -v "$tool" >/dev/null || missing+=("$tool")
 done
@@ -38,3 +39,12 @@ fi
 echo "installing ${missing[*]} ..."
 "${as_root[@]}" apt-get update -qq
 "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "${missing[@]}" >/dev/null
+
+# The tests run servers of their own: those that Debian has started are stopped again.
+if [ -d /run/systemd/system ]; then
+  for service in prometheus redis-server; do
+    if [[ " ${missing[*]} " == *" $service "* ]]; then
+      "${as_root[@]}" systemctl disable --quiet --now "$service"
+    fi
+  done
+fi

@@ -186,7 +186,7 @@ class Recorder:
         """What the layers of routes that are gone had counted: a counter never goes back."""
         self._health: dict[str, Health] = {}
         self._switches: Counter[tuple[str, str]] = Counter()
-        self._unforeseen: Counter[str] = Counter()
+        self._unforeseen: Counter[str] = Counter({"call": 0, "gateway": 0})
 
     # -- being told -----------------------------------------------------------------------------------------------
 
