@@ -28,6 +28,7 @@ from interlock.health import HealthMonitor, ValidationReport, validate_services
 from interlock.identifiers import new_id
 from interlock.mounting import Mount, Mounts
 from interlock.observability import Metrics, Observability
+from interlock.observability.tracking import LoggedReports, SentryTracker, Tracker
 from interlock.pipelines import Pipelines
 from interlock.router import Route, Router
 from interlock.services import EntityService, Services
@@ -37,6 +38,7 @@ from interlock.settings import Settings
 from interlock.tokens import TokenIssuer, TokenVerifier
 from interlock.trail import entries_seen
 from interlock.validation import suggest
+from interlock.warmup import WarmingUp, WarmUp, WarmUpSettings
 
 __all__ = ["SERVICES", "SYSTEM", "App", "ServiceStatus", "connect"]
 
@@ -84,7 +86,7 @@ class ServiceStatus:
 
 @dataclass(frozen=True)
 class Switch:
-    """A switch that has happened."""
+    """A switch that has happened. `warm_up` is what the new route took before it served."""
 
     service: str
     old: str
@@ -92,6 +94,7 @@ class Switch:
     epoch: int
     actor: str
     at: datetime
+    warm_up: WarmUp = field(default_factory=WarmUp)
 
 
 class App:
@@ -111,11 +114,25 @@ class App:
         self.verifier = TokenVerifier.for_issuer(self.issuer)
         if settings.supabase_jwt_secret is not None:
             self.verifier.trust_supabase(secret=settings.supabase_jwt_secret.get_secret_value())
-        self.observability = Observability(metrics=settings.metrics)
+        self.observability = Observability(
+            metrics=settings.metrics,
+            log_calls=settings.log_calls,
+            tracing=settings.tracing,
+            tracker=_tracker(settings),
+            keys=settings.home / "keys",
+        )
         self.switches: list[Callable[[Switch], None]] = []
         self._own = {entity.resource: service for entity, service in own.items()}
-        self._mounts = Mounts(settings, tuple(self.entities.values()), clock, self.issuer, self.verifier)
-        self._pipelines = Pipelines(settings, self.entities, self.observability)
+        self._mounts = Mounts(
+            settings,
+            tuple(self.entities.values()),
+            clock,
+            self.issuer,
+            self.verifier,
+            traced=self.observability.traced_engine,
+        )
+        self._warming = WarmingUp(self.entities.values(), WarmUpSettings(patience=PATIENCE, fill=settings.warm_up))
+        self._pipelines = Pipelines(settings, self.entities, self.observability, self._warming)
         self.health = HealthMonitor(
             lambda: self.router.table,
             self.entities.values(),
@@ -161,6 +178,7 @@ class App:
         await self.relay.aclose()
         await self._pipelines.aclose()
         await self._mounts.aclose()
+        await self.observability.aclose()
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
@@ -194,11 +212,13 @@ class App:
 
     async def _publish_all(self) -> None:
         epoch = self.router.next_epoch()
-        routes = []
-        for service in self.service_names:
-            mount = await self._mounts.get(self.settings.backend_of(service))
-            routes.append(self._route(service, mount, epoch))
-        self.router.publish(*routes)
+        mounts = {name: await self._mounts.get(self.settings.backend_of(name)) for name in self.service_names}
+        try:
+            await self._warming.connect({name: (mount.name, mount.backend) for name, mount in mounts.items()})
+        except Unavailable as error:
+            # Who starts first is nobody's to say: this process starts, and is not ready until the backend is there.
+            _log.warning("started before a backend that is in use", error=error.message)
+        self.router.publish(*(self._route(name, mount, epoch) for name, mount in mounts.items()))
 
     def _route(self, service: str, mount: Mount, epoch: int) -> Route:
         route = self._pipelines.route(service, mount, epoch)
@@ -208,9 +228,9 @@ class App:
     async def switch(self, service: str, backend_name: str, actor: Identity = SYSTEM) -> Switch:
         """Serve a service from another backend from now on.
 
-        The backend is built and probed before the table turns; calls in flight finish where they began; the old backend is
+        The backend is built and warmed up before the table turns; calls in flight finish where they began; the old backend is
         released once nobody uses it. Raises `Invalid` for an unknown name, `Misconfigured` for a backend without configuration,
-        `Unavailable` for one that does not answer. Then nothing has changed.
+        `Unavailable` for one that does not answer, or lacks the service's tables. Then nothing has changed.
         """
         return (await self.switch_many({service: backend_name}, actor))[0]
 
@@ -221,17 +241,28 @@ class App:
                 raise Invalid({"service": f"{service!r} does not exist{suggest(service, self.service_names)}"})
         async with self._switching:
             mounts = {service: await self._mounts.get(name) for service, name in wanted.items()}
-            for name, mount in {mount.name: mount for mount in mounts.values()}.items():
-                health = await probe(mount.backend, PATIENCE)
-                if not health.healthy:
-                    await self._mounts.close_unused()
-                    raise Unavailable(f"the backend {name!r} does not answer ({health.detail}); nothing was switched")
+            opened = await self._connected(mounts)
             epoch = self.router.next_epoch()
             routes = [self._route(service, mount, epoch) for service, mount in mounts.items()]
-            await self._pipelines.retire(*mounts)
+            try:
+                await self._pipelines.retire(*mounts)
+                filled = await self._warming.fill(routes)
+            except BaseException:
+                for route in routes:
+                    await self._pipelines.close(route)
+                await self._mounts.release(routes)
+                raise
             replaced = self.router.publish(*routes)
         done = tuple(
-            Switch(route.service, old.backend_name, route.backend_name, epoch, actor.user_id, self.clock())
+            Switch(
+                route.service,
+                old.backend_name,
+                route.backend_name,
+                epoch,
+                actor.user_id,
+                self.clock(),
+                opened[route.service] + filled[route.service],
+            )
             for route, old in zip(routes, replaced, strict=True)
         )
         for switch in done:
@@ -239,9 +270,29 @@ class App:
         self._spawn(self._release(replaced))
         return done
 
+    async def _connected(self, mounts: Mapping[str, Mount]) -> Mapping[str, WarmUp]:
+        """See that the backends can serve these services. Raises `Unavailable` where one cannot."""
+        try:
+            return await self._warming.connect({name: (mount.name, mount.backend) for name, mount in mounts.items()})
+        except BaseException as error:
+            await self._mounts.close_unused()
+            if isinstance(error, Unavailable):
+                raise Unavailable(f"{error.message}; nothing was switched") from error
+            raise
+
     async def _tell(self, switch: Switch, actor: Identity) -> None:
         self.observability.recorder.switched(switch.service)
-        _log.info("switched", service=switch.service, old=switch.old, new=switch.new, epoch=switch.epoch)
+        warm = switch.warm_up
+        _log.info(
+            "switched",
+            service=switch.service,
+            old=switch.old,
+            new=switch.new,
+            epoch=switch.epoch,
+            warm_up_reads=warm.reads,
+            warm_up_failed=warm.failed,
+            warm_up_seconds=round(warm.seconds, 3),
+        )
         entry = _switch_entry(switch, actor)
         try:
             await self.relay.record(entry)
@@ -305,6 +356,15 @@ class App:
 async def probe(backend: Backend, timeout: float = 2.0) -> Health:
     """What the backend's probe says within `timeout` seconds, or healthy where it has none."""
     return await backend.probe(timeout) if isinstance(backend, Probes) else Health(True, 0.0)
+
+
+def _tracker(settings: Settings) -> Tracker | None:
+    """Who is told of unexpected errors."""
+    if not settings.error_tracking:
+        return None
+    if settings.sentry_dsn is None:
+        return LoggedReports()
+    return SentryTracker(settings.sentry_dsn.get_secret_value(), environment=settings.environment)
 
 
 def _switch_entry(switch: Switch, actor: Identity) -> AuditEntry:

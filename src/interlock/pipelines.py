@@ -17,6 +17,7 @@ from interlock.mounting import Mount
 from interlock.observability import Observability
 from interlock.router import Route
 from interlock.settings import Settings
+from interlock.warmup import WarmingUp
 
 __all__ = ["Pipelines", "layers_of"]
 
@@ -24,10 +25,13 @@ __all__ = ["Pipelines", "layers_of"]
 class Pipelines:
     """The pipelines of one application. Owned and closed by it, before the backends."""
 
-    def __init__(self, settings: Settings, entities: Mapping[str, Entity[Any]], watched_by: Observability) -> None:
+    def __init__(
+        self, settings: Settings, entities: Mapping[str, Entity[Any]], watched_by: Observability, warming: WarmingUp
+    ) -> None:
         self._settings = settings
         self._entities = entities
         self._observability = watched_by
+        self._warming = warming
         self._told = Invalidation()
         self._guards: dict[str, Guard] = {}
         self._held: dict[Route, Pipeline] = {}
@@ -67,7 +71,9 @@ class Pipelines:
             meter=self._observability.meter_for(service, mount.name, epoch),
         )
         self._observability.recorder.opened(service, mount.name, epoch, pipeline.layers, guard.budget)
-        route = Route(service, mount.name, mount.backend, epoch, handle=pipeline.handle, abilities=mount.abilities)
+        cached = "cache" in pipeline.layers
+        handle = self._warming.remembered(service, pipeline.handle) if cached else pipeline.handle
+        route = Route(service, mount.name, mount.backend, epoch, handle=handle, abilities=mount.abilities)
         self._held[route] = pipeline
         return route
 

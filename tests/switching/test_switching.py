@@ -52,14 +52,15 @@ async def app(tmp_path: Path, real_api: str) -> AsyncIterator[App]:
 async def test_a_thousand_switches_under_fifty_callers_lose_no_call_and_mix_no_answers(app: App) -> None:
     calls: Counter[str] = Counter()
     turning = asyncio.Event()
-    permits = asyncio.Semaphore(CALLERS)
+    # Of its own for each kind: in one queue all readers might come to stand before the writers, for whom the switches wait.
+    reads, writes = asyncio.Semaphore(CALLERS // 2), asyncio.Semaphore(CALLERS // 2)
     over = asyncio.Event()
 
     async def write(name: str) -> None:
         crm = app.services(ADMIN)
         turn = 0
         while not over.is_set():
-            await permits.acquire()
+            await writes.acquire()
             turn += 1
             company = f"{name}-{turn}"
             (outcome,) = await crm.customers.bulk_create([{"company_name": company}])
@@ -71,7 +72,7 @@ async def test_a_thousand_switches_under_fifty_callers_lose_no_call_and_mix_no_a
     async def read() -> None:
         crm = app.services(ADMIN)
         while not over.is_set():
-            await permits.acquire()
+            await reads.acquire()
             page = await crm.customers.list(limit=5)
             assert page.backend in ("mock", "real")
             epochs.setdefault(page.epoch, page.backend)
@@ -87,14 +88,16 @@ async def test_a_thousand_switches_under_fifty_callers_lose_no_call_and_mix_no_a
             assert done.new == target
             epochs[done.epoch] = target
             turning.clear()
-            for _ in range(CALLS_BETWEEN):
-                permits.release()
+            for _ in range(CALLS_BETWEEN // 2):
+                reads.release()
+                writes.release()
             await turning.wait()
             for _ in range(draw.randrange(4)):
                 await asyncio.sleep(0)
     over.set()
     for _ in range(CALLERS):
-        permits.release()
+        reads.release()
+        writes.release()
     await asyncio.gather(*callers)
 
     held = {}
