@@ -108,3 +108,38 @@ def test_notices_fit_into_a_notification() -> None:
     told = [write[1] for payload in payloads for write in msgspec.json.decode(payload, type=Notice).writes]
     assert told == [change.record_id for change in written]
     assert list(notices_of("origin", "t1", [])) == []
+
+
+def updated(version: int) -> Change:
+    return Change(kind="updated", resource="customers", record_id="r", version=version)
+
+
+async def test_news_of_two_commits_that_come_the_wrong_way_round_are_told_in_order() -> None:
+    hub = Hub()
+    watch = hub.watch(KEY, None, ready)
+    for version in (2, 3, 4):
+        hub.committing("t1", [updated(version)])
+    hub.publish("t1", [updated(4)])
+    hub.ended("t1", [updated(4)])
+    hub.publish("t1", [updated(3)])
+    hub.ended("t1", [updated(3)])
+    hub.publish("t1", changes(1))
+    hub.publish("t1", [updated(2)])
+    hub.ended("t1", [updated(2)])
+    assert [(c.record_id, c.version) for c in await given(watch, 4)] == [("0", 1), ("r", 2), ("r", 3), ("r", 4)]
+
+
+async def test_a_commit_that_fails_holds_nobody_back() -> None:
+    hub = Hub()
+    watch = hub.watch(KEY, None, ready)
+    hub.committing("t1", [updated(2)])
+    hub.committing("t1", [updated(3)])
+    hub.publish("t1", [updated(3)])
+    hub.ended("t1", [updated(3)])
+    hub.ended("t1", [updated(2)])
+    hub.committing("t1", [updated(2)])
+    hub.publish("t1", [updated(2)])
+    hub.ended("t1", [updated(2)])
+    assert [c.version for c in await given(watch, 2)] == [3, 2]
+    assert not hub._committing
+    assert not hub._held

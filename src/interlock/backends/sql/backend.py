@@ -218,12 +218,18 @@ class SqlBackend:
     async def _try(self, request: Request) -> Written:
         written = Written(())
 
-        def publish() -> None:
-            self._publish(request.identity.tenant_id, written)
+        tenant_id = request.identity.tenant_id
 
-        async with self._database.writing(request.operation_id, publish) as session:
-            written = await self._writer.run(session, request)
-            await self._announce(session, request, written)
+        def publish() -> None:
+            self._publish(tenant_id, written)
+
+        try:
+            async with self._database.writing(request.operation_id, publish) as session:
+                written = await self._writer.run(session, request)
+                self._hub.committing(tenant_id, written.changes)
+                await self._announce(session, request, written)
+        finally:
+            self._hub.ended(tenant_id, written.changes)
         return written
 
     async def _announce(self, session: Session, request: Request, written: Written) -> None:

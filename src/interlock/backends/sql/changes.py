@@ -30,6 +30,9 @@ _NOTICE_BYTES: Final = 7500
 Key = tuple[str, str]
 """Tenant and resource."""
 
+_Row = tuple[str, str, str]
+"""Tenant, resource and record id."""
+
 
 class Notice(msgspec.Struct, frozen=True, array_like=True):
     """What one process tells the others: `writes` are kind, record id, version."""
@@ -119,6 +122,8 @@ class Hub:
         self._run = new_id()
         self._count = 0
         self._topics: OrderedDict[Key, _Topic] = OrderedDict()
+        self._committing: dict[_Row, set[int]] = {}
+        self._held: dict[_Row, list[Change]] = {}
 
     @property
     def watched(self) -> bool:
@@ -156,13 +161,43 @@ class Hub:
     def _position(self) -> str:
         return f"{self._run}.{self._count}"
 
+    def committing(self, tenant_id: str, changes: Iterable[Change]) -> None:
+        """A transaction of this process is about to commit these; `ended` follows, whatever becomes of it."""
+        if self._topics:
+            for change in changes:
+                row = (tenant_id, change.resource, change.record_id)
+                self._committing.setdefault(row, set()).add(change.version)
+
     def publish(self, tenant_id: str, changes: Iterable[Change]) -> None:
-        """Tell everybody who watches."""
+        """Tell everybody who watches; of a record's versions the lower one first, although the news of its commit came later."""
         for change in changes:
-            topic = self._topics.get((tenant_id, change.resource))
-            if topic is not None:
-                self._count += 1
-                topic.tell(msgspec.structs.replace(change, position=self._position()))
+            row = (tenant_id, change.resource, change.record_id)
+            versions = self._committing.get(row)
+            if versions is not None:
+                versions.discard(change.version)
+                if versions and min(versions) < change.version:
+                    self._held.setdefault(row, []).append(change)
+                    continue
+            self._tell(tenant_id, change)
+
+    def ended(self, tenant_id: str, changes: Iterable[Change]) -> None:
+        """The transaction has committed, and was told of, or has not."""
+        for change in changes:
+            row = (tenant_id, change.resource, change.record_id)
+            versions = self._committing.get(row)
+            if versions is None:
+                continue
+            versions.discard(change.version)
+            held = sorted(self._held.pop(row, ()), key=lambda one: one.version)
+            if not versions:
+                del self._committing[row]
+            self.publish(tenant_id, held)
+
+    def _tell(self, tenant_id: str, change: Change) -> None:
+        topic = self._topics.get((tenant_id, change.resource))
+        if topic is not None:
+            self._count += 1
+            topic.tell(msgspec.structs.replace(change, position=self._position()))
 
     def resync(self) -> None:
         """Changes may have been missed: everybody reads again."""
