@@ -34,6 +34,7 @@ async def test_what_one_application_keeps_the_other_gives_and_what_it_writes_nob
         api_mode="sql",
         cache=True,
         cache_watch=False,
+        warm_up=0.0,
         redis_url=server.url,
     )
     here, there = await App.open(settings), await App.open(settings)
