@@ -194,11 +194,8 @@ class SimulatedStore:
         self._connection += 1
         self._line = asyncio.Lock()
         self._run = self._server.run
-        try:
-            now = await self._step(self._server.now)
-        except OutOfReach:
-            raise
-        return self._run, now
+        run = self._run
+        return run, await self._step(self._server.now)
 
     async def _step(self, step: Callable[[], T]) -> T:
         if not self._run:
@@ -207,19 +204,20 @@ class SimulatedStore:
             self._fail(self._connection)
             raise OutOfReach("no route to it")
         connection, line = self._connection, self._line
-        place: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[T] = loop.create_future()
         lost = self._draw.random() < self.loss
         task = asyncio.ensure_future(self._carry_out(step, place, self._run, line, lost=lost))
         self._sent.add(task)
         task.add_done_callback(self._sent.discard)
+        timer = loop.call_later(self._patience, _fail, place, "no answer in time")
         try:
-            return await asyncio.wait_for(place, self._patience)
-        except TimeoutError as error:
-            self._fail(connection)
-            raise OutOfReach("no answer in time") from error
+            return await place
         except OutOfReach:
             self._fail(connection)
             raise
+        finally:
+            timer.cancel()
 
     def _fail(self, connection: int) -> None:
         if connection == self._connection:
@@ -234,7 +232,7 @@ class SimulatedStore:
             while self._server.hung is not None:
                 await self._server.hung.wait()
             if self._server.run != run or self._server.down:
-                _fail(place)
+                _fail(place, "the connection broke")
                 return
             self.steps += 1
             result = step()
@@ -274,6 +272,6 @@ class SimulatedStore:
         await asyncio.gather(*self._sent, return_exceptions=True)
 
 
-def _fail(place: asyncio.Future[T]) -> None:
+def _fail(place: asyncio.Future[T], reason: str) -> None:
     if not place.done():
-        place.set_exception(OutOfReach("the connection broke"))
+        place.set_exception(OutOfReach(reason))

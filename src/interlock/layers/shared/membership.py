@@ -88,6 +88,7 @@ class Membership:
         self._remembered: tuple[str, ...] = ()
         self._quarantine = 0
         self._behind = 0
+        self._closing = self._closed = False
         self._reason = "not started"
         # The writes: those under way, those that may still land, and the scopes of both.
         self._number = 0
@@ -97,8 +98,8 @@ class Membership:
         self._changing: Counter[Scope] = Counter()
         self._seen: OrderedDict[Scope, bytes] = OrderedDict()
         self._meeting = asyncio.Lock()
-        self._woken = asyncio.Event()
-        self._met = asyncio.Event()
+        self._woken = _Bell()
+        self._met = _Bell()
         self._life: asyncio.Future[None] | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
 
@@ -148,21 +149,23 @@ class Membership:
             life.cancel()
             with suppress(asyncio.CancelledError):
                 await life
+            self._closing = True
             while self._tasks:
                 await asyncio.wait(set(self._tasks))
         if life is not None and self._ever:
             with suppress(OutOfReach):
                 if not self._joined or not self.store.connected or self._behind:
                     await self._meet()
+                # From here on, a write that the server can't be told of has nobody who would wait for it.
+                self._closed = True
                 await self.store.leave(self.member)
+            self._closed = True
         self._joined, self._reason = False, "closed"
         await self.store.aclose()
 
     async def _live(self) -> None:
         while True:
-            with suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), self.settings.lease / 3)
-            self._woken.clear()
+            await self._woken.wait(self.settings.lease / 3)
             await self._try()
 
     async def _try(self) -> None:
@@ -222,8 +225,7 @@ class Membership:
         self._others, self._quarantine, self._remembered = renewed.members, renewed.quarantine, ()
         self._joined = self._ever = True
         self._reason = self._waiting()
-        self._met.set()
-        self._met = asyncio.Event()
+        self._met.ring()
 
     async def _tidy(self) -> None:
         """Remove those that are dead, or were forgotten."""
@@ -260,7 +262,8 @@ class Membership:
         if verdict in ("serve", "pending"):
             if verdict == "serve":
                 self._reason = ""
-            if self._seen.get(scope) != stamp:
+            # While somebody writes, one may see what was written and the next one join a call from before it.
+            if self._seen.get(scope) != stamp or verdict == "pending":
                 # Somebody wrote: who reads from now on joins no call from before it.
                 self._tell(scope)
                 self._seen[scope] = stamp
@@ -268,7 +271,7 @@ class Membership:
                     self._seen.popitem(last=False)
             return True
         if verdict == "lapsed":
-            self._woken.set()
+            self._woken.ring()
         self._reason = {
             "quarantine": _BEGUN,
             "lapsed": "this process's lease lapsed",
@@ -295,8 +298,7 @@ class Membership:
         self._writing.update(scopes)
         sent = False
         try:
-            with suppress(OutOfReach):
-                await self.store.begin(scopes, operation)
+            await self._announce(scopes, operation, request.deadline)
             sent = True
             answer = await send(request)
         except InterlockError as error:
@@ -319,8 +321,30 @@ class Membership:
         finished.result()
         return answer
 
+    async def _announce(self, scopes: Scopes, operation: str, deadline: float | None) -> None:
+        """Mark the scopes; where the server is out of reach, wait until nobody gives kept answers. Raises `DeadlineExceeded`."""
+        while True:
+            try:
+                await self.store.begin(scopes, operation)
+                when = self._elsewhere
+            except OutOfReach:
+                when = max(self._lapses, self._elsewhere)
+            now = self._now()
+            if now >= when:
+                return
+            if deadline is not None:
+                left = deadline - self._loop_now()
+                if left <= 0:
+                    raise DeadlineExceeded(
+                        "the deadline passed before the write was sent: the shared cache's server is away"
+                    )
+                when = min(when, now + left)
+            await self._until(when)
+
     def _refuse(self) -> None:
         """Raise where a write could never be made known."""
+        if self._closing:
+            raise Unavailable("the shared cache is closed")
         if not self._ever:
             raise Unavailable(
                 f"no write is accepted before the shared cache's server was reached once ({self._reason}); see INTERLOCK_REDIS_URL",
@@ -342,6 +366,8 @@ class Membership:
                     await (self.store.end if known else self.store.begin)(scopes, operation)
                     break
                 except OutOfReach:
+                    if self._closed:
+                        raise OutcomeUnknown(operation, "the process closed while it wrote") from None
                     if self._now() >= max(self._lapses, self._elsewhere):
                         self._behind += 1
                         break
@@ -361,8 +387,8 @@ class Membership:
 
     async def _until(self, when: float) -> None:
         """Until then, or until the server was met."""
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._met.wait(), max(0.0, when - self._now()))
+        # The least keeps a clock that stands still from being asked for ever.
+        await self._met.wait(max(0.001, when - self._now()))
 
     def _settle(self, now: float) -> None:
         """Forget what must have landed."""
@@ -396,11 +422,45 @@ class Membership:
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._ended)
         return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            # Whoever waits for it is told; where nobody does, nothing is to be said.
+            task.exception()
 
     def _now(self) -> float:
         return (self._clock or asyncio.get_running_loop().time)()
 
     def _loop_now(self) -> float:
         return asyncio.get_running_loop().time()
+
+
+class _Bell:
+    """Wakes all who wait at the moment. (`asyncio.wait_for` would do, but in Python 3.11 it may lose a cancellation.)"""
+
+    def __init__(self) -> None:
+        self._waiting: set[asyncio.Future[None]] = set()
+
+    def ring(self) -> None:
+        for place in tuple(self._waiting):
+            _wake(place)
+
+    async def wait(self, seconds: float) -> None:
+        """Until it rings, or for so long."""
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
+        timer = loop.call_later(seconds, _wake, place)
+        self._waiting.add(place)
+        try:
+            await place
+        finally:
+            timer.cancel()
+            self._waiting.discard(place)
+
+
+def _wake(place: asyncio.Future[None]) -> None:
+    if not place.done():
+        place.set_result(None)
