@@ -85,13 +85,13 @@ class Pipelines:
         """What the layers of a route say of its health."""
         pipeline = self._held.get(route)
         told: Mapping[str, Any] = {} if pipeline is None else pipeline.describe()
-        breaker, places = told.get("breaker", {}), told.get("bulkhead", {})
+        breaker, places, cache = (told.get(name, {}) for name in ("breaker", "bulkhead", "cache"))
         return RouteState(
             breaker=breaker.get("state", ""),
             in_use=places.get("in_use", 0),
             queued=places.get("queued", 0),
             places=places.get("concurrency", 0),
-            stands_in=bool(told.get("cache", {}).get("stale")),
+            stands_in=cache["ttl"] + cache["stale"] if cache.get("stale") else 0.0,
         )
 
     async def retire(self, *services: str) -> None:

@@ -36,7 +36,7 @@ _PASSING: Final[frozenset[Reason]] = frozenset({"failing", "busy"})
 
 
 class WarmUpSettings(msgspec.Struct, frozen=True):
-    """`patience` (seconds) is what the backend has to answer a probe, and each of the first reads; `fill` (seconds) what refilling the caches may take altogether.
+    """`patience` (seconds) is what the backend has to answer a probe, and then the first reads; `fill` (seconds) what refilling the caches may take altogether.
 
     At least `connections` reads of a backend are made at once, so that as many connections are there. `most` is how many reads are made again for each route,
     `at_once` of them at a time; after `failures` in a row it is given up. `attempts` is how often a first read is tried.
@@ -171,12 +171,13 @@ class WarmingUp:
 
     async def _read(self, backend: Backend, resource: str) -> InterlockError | None:
         """What a first read fails with, at last."""
-        settings = self._settings
+        settings, loop = self._settings, asyncio.get_running_loop()
+        until = loop.time() + settings.patience
         for attempt in range(1, settings.attempts + 1):
             try:
                 await cheap_read(backend, resource, Asking(), settings.patience)
             except InterlockError as error:
-                if attempt == settings.attempts or reason_of(error) not in _PASSING:
+                if attempt == settings.attempts or reason_of(error) not in _PASSING or loop.time() >= until:
                     return error
                 await asyncio.sleep(settings.pause * attempt)
             else:

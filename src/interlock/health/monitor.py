@@ -270,7 +270,7 @@ class HealthMonitor:
         if found is None:
             return BackendHealth(backend=watch.name, status="warn", reason="unknown", output="not probed yet")
         status, health = STATUS_OF[found.reason], found.health
-        since = self._noted(f"backend {watch.name}", status, found.reason, backend=watch.name, output=health.detail)
+        since = self._noted(f"backend {watch.name}", status, found.reason, backend=watch.name)
         return BackendHealth(
             backend=watch.name,
             status=status,
@@ -287,11 +287,11 @@ class HealthMonitor:
         checked = self._checked.get(route.service)
         if checked is not None and checked.epoch != route.epoch:
             checked = None
-        reason, output = _judged(backend, state, checked)
+        reason, output = _judged(backend, state, checked, self._now())
         status = STATUS_OF[reason]
         since = None
         if reason != "unknown":
-            since = self._noted(route.service, status, reason, backend=route.backend_name, output=output)
+            since = self._noted(route.service, status, reason, backend=route.backend_name)
         return ServiceHealth(
             service=route.service,
             backend=route.backend_name,
@@ -305,25 +305,29 @@ class HealthMonitor:
             before=since.before if since else None,
         )
 
-    def _noted(self, key: str, status: Status, reason: Reason, *, backend: str, output: str) -> _Since:
+    def _noted(self, key: str, status: Status, reason: Reason, *, backend: str) -> _Since:
         held = self._since.get(key)
         if held is None or held.status != status:
             before = held.status if held else None
             held = self._since[key] = _Since(status, self._now(), before)
             if before is not None or status == "fail":
+                # Without the words of the backend, which may quote a caller.
                 log = _log.info if status == "pass" else _log.warning
-                log("health changed", what=key, backend=backend, status=status, reason=reason, output=output)
+                log("health changed", what=key, backend=backend, status=status, reason=reason)
         return held
 
 
 _UNKNOWN: Final[tuple[Reason, str]] = ("unknown", "not probed yet")
 
 
-def _judged(backend: BackendHealth | None, state: RouteState, checked: _Checked | None) -> tuple[Reason, str]:
+def _judged(
+    backend: BackendHealth | None, state: RouteState, checked: _Checked | None, now: datetime
+) -> tuple[Reason, str]:
     """Why a service is as it is: the worst of what is known comes first."""
     if backend is None or backend.reason == "unknown":
         return _UNKNOWN
-    if state.stands_in and (backend.reason in DOWN or state.breaker == "open"):
+    away = (now - backend.since).total_seconds() if backend.reason in DOWN and backend.since is not None else 0.0
+    if state.stands_in > away and (backend.reason in DOWN or state.breaker == "open"):
         return "stands_in", f"the backend is away ({backend.output}); kept answers serve reads, marked as stale"
     if backend.reason in DOWN:
         return backend.reason, backend.output

@@ -81,13 +81,13 @@ def worst(statuses: Iterable[Status]) -> Status:
 
 
 class RouteState(msgspec.Struct, frozen=True):
-    """What the layers of a route say. `places` is how many calls may run at once, 0 for no limit; `stands_in`: kept answers may stand in for the backend."""
+    """What the layers of a route say. `places` is how many calls may run at once, 0 for no limit; `stands_in` for how many seconds kept answers may stand in for the backend."""
 
     breaker: str = ""
     in_use: int = 0
     queued: int = 0
     places: int = 0
-    stands_in: bool = False
+    stands_in: float = 0.0
 
 
 class BackendHealth(msgspec.Struct, frozen=True, kw_only=True):
@@ -137,5 +137,11 @@ class HealthReport(msgspec.Struct, frozen=True):
 
     @property
     def missing(self) -> tuple[ServiceHealth, ...]:
-        """The required services that cannot be had: while there is one, this process cannot serve."""
-        return tuple(service for service in self.services if service.required and service.down)
+        """The required services that cannot be had: while there is one, this process cannot serve.
+
+        Where kept answers stand in for a backend, what keeps none (users, log-in) is no reason to send the others' callers away.
+        """
+        covered = {service.backend for service in self.services if service.reason == "stands_in"}
+        return tuple(
+            service for service in self.services if service.required and service.down and service.backend not in covered
+        )
