@@ -217,7 +217,7 @@ class App:
             await self._warming.connect({name: (mount.name, mount.backend) for name, mount in mounts.items()})
         except Unavailable as error:
             # Who starts first is nobody's to say: this process starts, and is not ready until the backend is there.
-            _log.warning("started before a backend that is in use", error=error.message)
+            _log.warning("started before a backend that is in use", error=error.code)
         self.router.publish(*(self._route(name, mount, epoch) for name, mount in mounts.items()))
 
     def _route(self, service: str, mount: Mount, epoch: int) -> Route:

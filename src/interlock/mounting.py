@@ -259,7 +259,7 @@ class Mounts:
         try:
             self._verifier.trust_supabase(jwks=await accounts.public_keys())
         except Unavailable as error:
-            _log.warning("the public keys of Supabase were not read", error=error.message)
+            _log.warning("the public keys of Supabase were not read", error=error.code)
         abilities: dict[type[Any], Any] = {
             **dict.fromkeys((Authenticates, RecoversAccounts, OAuth), accounts),
             **dict.fromkeys((StoresFiles, SignsUrls), files),

@@ -82,7 +82,7 @@ class AuditRelay:
             async with asyncio.timeout(LAST):
                 await self.flush()
         except (InterlockError, TimeoutError) as error:
-            _log.warning("audit entries stay pending", error=str(error))
+            _log.warning("audit entries stay pending", error=getattr(error, "code", type(error).__name__))
 
     async def record(self, *entries: AuditEntry) -> None:
         """Put entries of our own, such as a switch, into the trail. Where that fails they are kept for the next round."""
@@ -150,5 +150,5 @@ class AuditRelay:
                 if outcome.ok:
                     arrived.append(outcome.id)
                 else:
-                    _log.error("an audit entry was refused", entry=outcome.id, error=str(outcome.error))
+                    _log.error("an audit entry was refused", error=getattr(outcome.error, "code", ""))
         return arrived
