@@ -10,6 +10,13 @@ __all__ = ["performance_page"]
 
 _TITLES = {
     "services_get": "`await crm.customers.get(id)` over calling the backend directly",
+    "layers_find": "all layers around a backend that is well, metrics on: what they add to a find that the cache misses",
+    "layers_get": "the same for a get",
+    "cache_hit_vs_aiocache": "`await crm.customers.get(id)` from the cache, all layers on",
+    "cache_hit_vs_cashews": "the same",
+    "single_flight": "100 equal reads at once through single-flight",
+    "batch_real": "100 gets at once on the rest backend, batched: how many times faster",
+    "batch_supabase": "the same on supabase",
     "gateway_list_vs_fastapi": "gateway, list of 50 customers from memory, token checked",
     "gateway_list_vs_bare": "the same, beside the least that a Python server can do",
     "gateway_cached_list": "gateway with its cache on, list of 50 customers, beside a handler of constant bytes",
@@ -23,6 +30,20 @@ _TITLES = {
     "supabase_list": "supabase backend on the local stack, lists of 50 customers by 50 callers",
     "supabase_bulk": "100,000 customers in bulk into the local stack",
 }
+
+_LAYERS = (
+    "## How the layers are measured",
+    "",
+    "`layers_find` and `layers_get` call a backend that waits for one turn of the event loop, bare and behind all layers, each read for something that "
+    "the cache does not have. The layers are put on one after the other, innermost first; a share is what a run took more than the one beside it with "
+    "one layer fewer. Much of single-flight's share is the task of its own in which it calls, so that a caller who leaves takes nobody along: two turns of the "
+    "event loop, which calls that run at once have in common. A get that is alone in its batch rides in that task. Hedged reads are off unless they are set, "
+    "and only a backend that tells of changes is watched: these two are measured on top.",
+    "",
+    "The benches of hits take the whole way, from the service down, on a built application; the decorators have no service above them. "
+    "Those of batching look at every row; `one by one` awaits each get before the next, and the parts also tell what the same gets take all at "
+    "once without batching.",
+)
 
 
 def performance_page(results: Mapping[str, Result], machine: str) -> str:
@@ -55,6 +76,7 @@ def performance_page(results: Mapping[str, Result], machine: str) -> str:
             shown.add(parts)
         if result.note:
             lines.append(f"- `{name}`: {result.note}")
+    lines += ["", *_LAYERS]
     return "\n".join(lines) + "\n"
 
 

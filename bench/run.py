@@ -24,6 +24,8 @@ RESULTS = ROOT / "bench" / "results.json"
 PAGE = ROOT / "docs" / "performance.md"
 BENCHES = (
     "services_get",
+    "layers",
+    "batching",
     "gateway_list",
     "gateway_cached",
     "rest_client",

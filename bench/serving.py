@@ -1,6 +1,6 @@
-"""The servers that benches call, each a process of its own: `python -m bench.serving gateway|cached|replay|bare|constant|fastapi PORT HOME`.
+"""The servers that benches call, each a process of its own: `python -m bench.serving gateway|cached|sql|replay|bare|constant|fastapi PORT HOME`.
 
-All of them serve the same 50 customers at /api/v1/customers; `replay` answers whatever is asked with the bytes that it was given.
+All of them serve the same 50 customers at /api/v1/customers (`sql` has 200); `replay` answers whatever is asked with the bytes that it was given.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 import uvloop
@@ -106,17 +106,17 @@ def _wait(found: Running, process: subprocess.Popen[bytes]) -> None:
 # -- the servers --------------------------------------------------------------------------------------------------
 
 
-async def gateway(port: int, home: Path, *, cache: bool = False) -> None:
-    """The product: the gateway over memory, with the cache or without."""
+async def gateway(port: int, home: Path, *, cache: bool = False, mode: Literal["mock", "sql"] = "mock") -> None:
+    """The product: the gateway over memory, with the cache or without, or over SQLite."""
     from interlock.app import App
     from interlock.gateway import serve
     from interlock.settings import Settings
 
     # the limit stays on, far above what one core can do
     app = await App.open(
-        Settings(api_mode="mock", home=home, port=port, environment="production", rate_limit=1_000_000, cache=cache)
+        Settings(api_mode=mode, home=home, port=port, environment="production", rate_limit=1_000_000, cache=cache)
     )
-    await app.services(ADMIN).customers.bulk_create(customers(50))
+    await app.services(ADMIN).customers.bulk_create(customers(200 if mode == "sql" else 50))
     await serve(app, "127.0.0.1", port)
 
 
@@ -194,6 +194,8 @@ def main(which: str, port: int, home: Path) -> None:
     match which:
         case "gateway":
             uvloop.run(gateway(port, home))
+        case "sql":
+            uvloop.run(gateway(port, home, mode="sql"))
         case "cached":
             uvloop.run(gateway(port, home, cache=True))
         case "replay":
