@@ -26,9 +26,7 @@ class Bulkhead:
 
     async def handle(self, request: Request) -> Response:
         """The inner answer, once there is a place."""
-        while self._queue and self._queue[0].done():
-            self._queue.popleft()  # somebody who has left
-        if self.in_use >= self._most or self._queue:
+        if self.in_use >= self._most:
             await self._place(request)
         else:
             self.in_use += 1

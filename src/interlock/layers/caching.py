@@ -44,10 +44,11 @@ class CacheSettings(msgspec.Struct, frozen=True):
 
 
 class _Entry:
-    __slots__ = ("answer", "ends", "refresh", "refreshing")
+    __slots__ = ("answer", "ends", "ids", "refresh", "refreshing")
 
-    def __init__(self, answer: Response, refresh: float, ends: float) -> None:
+    def __init__(self, answer: Response, ids: tuple[str, ...], refresh: float, ends: float) -> None:
         self.answer = answer
+        self.ids = ids
         self.refresh = refresh
         self.ends = ends
         self.refreshing = False
@@ -177,7 +178,8 @@ class Cache:
         ttl = settings.ttl if answer.rows or answer.groups else settings.negative_ttl
         ttl *= 1.0 - 0.1 * self._draw.random()
         now = (self._clock or self._here())()
-        entry = _Entry(msgspec.structs.replace(answer, cached=True), now + ttl * (1 - settings.early), now + ttl)
+        kept = msgspec.structs.replace(answer, cached=True)
+        entry = _Entry(kept, request.ids, now + ttl * (1 - settings.early), now + ttl)
         if request.verb == "get":
             entries = held.gets
             for record_id in request.ids:
@@ -253,8 +255,18 @@ class Cache:
             held.lists.clear()
             for record_id in records:
                 for key in held.of_record.pop(record_id, ()):
-                    held.gets.pop(key, None)
+                    _strike(held, key, record_id)
         self.kept += len(held)
+
+
+def _strike(held: _Held, key: Hashable, record_id: str) -> None:
+    """One get less, also by the other records that it asked for."""
+    for other in held.gets.pop(key).ids:
+        keys = held.of_record.get(other)
+        if keys is not None and other != record_id:
+            keys.discard(key)
+            if not keys:
+                del held.of_record[other]
 
 
 def _clear(held: _Held) -> None:

@@ -87,12 +87,12 @@ class Retry:
         while True:
             try:
                 return await self._inner(request)
-            except _PASSING as error:
+            except InterlockError as error:
                 unknown = unknown or isinstance(error, OutcomeUnknown)
                 wait = self._wait(request, error, attempt)
                 if wait is None:
                     if unknown and not isinstance(error, OutcomeUnknown):
-                        # What the last attempt met says nothing of the one before, which may have been carried out.
+                        # What the last attempt met, be it a refusal, says nothing of the one before, which may yet be carried out.
                         raise OutcomeUnknown(request.operation_id) from error
                     raise
             attempt += 1
@@ -102,7 +102,9 @@ class Retry:
     def _wait(self, request: Request, error: InterlockError, attempt: int) -> float | None:
         """Seconds until the next attempt, None where there is to be none."""
         settings = self._settings
-        if attempt >= settings.attempts or not (request.verb in READS or request.operation_id):
+        if not isinstance(error, _PASSING) or attempt >= settings.attempts:
+            return None
+        if not (request.verb in READS or request.operation_id):
             return None
         if not self._repeats and isinstance(error, OutcomeUnknown):
             return None

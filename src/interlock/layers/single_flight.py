@@ -31,6 +31,7 @@ class SingleFlight:
         self._batch = inner if isinstance(inner, Gathers) else None
         self._whose = namespace_of(varies)
         self._flights: _Flights = {}
+        self._flying: set[_Flight] = set()
         self._told = told or Invalidation()
         self._told.add(self)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -72,20 +73,30 @@ class SingleFlight:
             if not flight.waiting and not flight.landed:
                 # The last one has left. Nobody may join what is about to be cancelled.
                 flight.land()
-                flight.stop()
+                self._stop(flight)
             raise
         finally:
             if timer is not None:
                 timer.cancel()
 
     async def aclose(self) -> None:
-        """Cancel what is in flight."""
-        flights = [flight for flights in self._flights.values() for flight in flights.values()]
+        """Cancel what is in flight, and see it end."""
+        flights = [*self._flying, *(flight for flights in self._flights.values() for flight in flights.values())]
         for flight in flights:
-            flight.stop()
+            self._stop(flight)
             flight.cancel()
         tasks = [flight.task for flight in flights if flight.task is not None]
         await asyncio.gather(*tasks, return_exceptions=True)
+        self._flying.clear()
+
+    def _stop(self, flight: _Flight) -> None:
+        """Nobody waits any more."""
+        if flight.task is not None:
+            flight.task.cancel()
+            # A task that had not begun never comes to where it strikes itself off.
+            flight.task.add_done_callback(lambda _: self._flying.discard(flight))
+        elif flight.gathering is not None:
+            flight.gathering.left()
 
     async def _write(self, request: Request) -> Response:
         try:
@@ -105,6 +116,7 @@ class SingleFlight:
             flight.gathering = self._batch.gather(request, flight, loop)
         if flight.gathering is None:
             flight.task = loop.create_task(self._fly(flight, request), name="interlock-flight")
+            self._flying.add(flight)
 
     async def _fly(self, flight: _Flight, request: Request) -> None:
         try:
@@ -115,6 +127,8 @@ class SingleFlight:
             flight.set_exception(error)
         else:
             flight.set_result(answer)
+        finally:
+            self._flying.discard(flight)
 
 
 class _Flight:
@@ -140,13 +154,6 @@ class _Flight:
             del among[self._key]
             if not among and self._all.get(self._scope) is among:
                 del self._all[self._scope]
-
-    def stop(self) -> None:
-        """Nobody waits any more."""
-        if self.task is not None:
-            self.task.cancel()
-        elif self.gathering is not None:
-            self.gathering.left()
 
     def done(self) -> bool:
         """True where there is an answer, or nobody who wants it."""
