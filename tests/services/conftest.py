@@ -1,17 +1,22 @@
-"""Every rule is tested over memory and over a database."""
+"""Every rule is tested over memory, over a database, and through all layers."""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
+from tests.layers.conform.stacks import SETTINGS
 
 from interlock.backends.memory import MemoryBackend
 from interlock.entities import ENTITIES
+from interlock.layers.invalidation import Invalidation
+from interlock.layers.pipeline import Pipeline
+from interlock.router import Route
 
-from .harness import Clock, World
+from .harness import ALL, Clock, World
 
 
 @pytest.fixture
@@ -25,7 +30,7 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("database") / "empty.db"
 
 
-@pytest.fixture(params=["memory", "sqlite"])
+@pytest.fixture(params=["memory", "sqlite", "layers"])
 async def world(
     request: pytest.FixtureRequest, clock: Clock, empty: Path, tmp_path: Path, anyio_backend: str
 ) -> AsyncIterator[World]:
@@ -33,6 +38,11 @@ async def world(
         world = World(MemoryBackend(ENTITIES, clock=clock), clock)
         await world.populate()
         yield world
+        return
+    if request.param == "layers":
+        async with layered(World(MemoryBackend(ENTITIES, clock=clock), clock)) as world:
+            await world.populate()
+            yield world
         return
     from interlock.backends.sql import SqlBackend, migrate
 
@@ -49,6 +59,24 @@ async def world(
         yield world
     finally:
         await backend.aclose()
+
+
+@asynccontextmanager
+async def layered(world: World) -> AsyncIterator[World]:
+    """The world's services behind all layers, as the product puts them there."""
+    told, epoch = Invalidation(), world.router.next_epoch()
+    pipelines = {
+        service: Pipeline(
+            world.backend, service=service, name="test", settings=SETTINGS, told=told, watched=world.backend
+        )
+        for service in ALL
+    }
+    world.router.publish(
+        *(Route(name, "test", world.backend, epoch, handle=pipeline.handle) for name, pipeline in pipelines.items())
+    )
+    yield world
+    for pipeline in pipelines.values():
+        await pipeline.aclose()
 
 
 @pytest.fixture
