@@ -8,18 +8,20 @@ from typing import Any
 
 from interlock.abilities import Subscribes
 from interlock.entity import Entity
+from interlock.errors import Misconfigured
 from interlock.health import RouteState
 from interlock.layers.caching import CacheSettings
 from interlock.layers.invalidation import Invalidation
 from interlock.layers.pipeline import Around, Guard, LayerSettings, Pipeline
 from interlock.layers.shared import Membership, SharedCache
+from interlock.layers.shared.store import Store
 from interlock.mounting import Mount
 from interlock.observability import Observability
 from interlock.router import Route
 from interlock.settings import Settings
 from interlock.warmup import WarmingUp
 
-__all__ = ["Pipelines", "layers_of"]
+__all__ = ["Pipelines", "layers_of", "redis_store"]
 
 
 class Pipelines:
@@ -43,9 +45,7 @@ class Pipelines:
         url = self._settings.redis_url
         if url is None or not self._settings.cache:
             return
-        from interlock.layers.shared.redis import RedisStore
-
-        self.membership = Membership(RedisStore(url.get_secret_value()), told=self._told)
+        self.membership = Membership(redis_store(url.get_secret_value()), told=self._told)
         await self.membership.start()
 
     async def aclose(self) -> None:
@@ -129,6 +129,19 @@ class Pipelines:
             entities=self._entities,
             varies=settings.varies(mount.name),
         )
+
+
+def redis_store(url: str) -> Store:
+    """The way to the server. Raises `Misconfigured` where its package is not installed, or the address is none."""
+    try:
+        from interlock.layers.shared.redis import RedisStore
+    except ModuleNotFoundError as error:
+        if error.name != "hiredis":
+            raise
+        raise Misconfigured(
+            ["INTERLOCK_REDIS_URL: hiredis is not installed; pip install 'interlock[redis]', or unset it"]
+        ) from error
+    return RedisStore(url)
 
 
 def layers_of(settings: Settings, backend: str) -> LayerSettings:

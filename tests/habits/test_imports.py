@@ -56,6 +56,7 @@ ALLOWED: dict[str, tuple[str, ...]] = {
         "http",
         "layers.shared",
         "observability",
+        "pipelines",
         "portal",
         "router",
         "services",

@@ -64,12 +64,12 @@ def _run(output: Output, work: Callable[[Membership], Awaitable[int]]) -> None:
     """Join the processes for the length of a command."""
 
     async def joined() -> int:
-        from interlock.layers.shared.redis import RedisStore
+        from interlock.pipelines import redis_store
 
         url = Settings.load().redis_url
         if url is None:
             raise Misconfigured(["INTERLOCK_REDIS_URL: is not set; set it to the server that the processes share"])
-        membership = Membership(RedisStore(url.get_secret_value()))
+        membership = Membership(redis_store(url.get_secret_value()))
         try:
             await membership.start()
             if not membership.member_of:

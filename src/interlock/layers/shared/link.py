@@ -150,7 +150,7 @@ class Link(asyncio.Protocol):
         self._waiting.append((place, self._loop.time() + self.patience))
         if self._watch is None:
             self._watch = self._loop.call_later(self.patience, self._look, False)
-        self._transport.write(pack_command(parts))
+        self._transport.write(pack_command(parts))  # type: ignore[arg-type]  # its stub knows tuples of one part alone
         return place
 
     def fail(self, reason: str) -> None:
