@@ -78,8 +78,14 @@ async def _surroundings(settings: Settings) -> AsyncIterator[Finding]:
         yield _port(settings, settings.port, "INTERLOCK_PORT")
         yield _port(settings, settings.api_port, "INTERLOCK_API_PORT")
     used = dict.fromkeys(map(settings.backend_of, ("customers", *settings.backends)))
+    away = set()
     for backend in used:
-        yield await _backend(settings, backend, here)
+        found = await _backend(settings, backend, here)
+        if not found.good:
+            away.add(backend)
+        yield found
+    for finding in await _services(settings, away):
+        yield finding
     if "supabase" in used:
         yield await _supabase(settings)
 
@@ -154,6 +160,28 @@ async def _backend(settings: Settings, backend: str, here: Running | None) -> Fi
         return Finding(what, True, "has no probe")
     detail = f"{health.latency * 1000:.1f} ms {health.version} {health.detail}".strip()
     return Finding(what, health.healthy, detail, "" if health.healthy else mend)
+
+
+async def _services(settings: Settings, away: set[str]) -> list[Finding]:
+    """What is wrong with each service where its backend answers: log-in, tables, rights."""
+    try:
+        app = await App.open(settings.model_copy(update={"seed_size": 0}))
+        try:
+            report = await app.validate_services()
+        finally:
+            await app.aclose()
+    except InterlockError as error:
+        return [] if away else [Finding("services", False, error.message, "mend the configuration")]
+    tried = [row for row in report.rows if row.backend not in away]
+    wrong = [
+        Finding(f"{row.service} on {row.backend}", False, f"{row.what}: {row.problem}", row.mend)
+        for row in tried
+        if not row.ok
+    ]
+    if wrong or not tried:
+        return wrong
+    services = len({row.service for row in tried})
+    return [Finding("services", True, f"{services} on their backends: log-in, files, a read of each resource")]
 
 
 async def _supabase(settings: Settings) -> Finding:

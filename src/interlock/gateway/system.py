@@ -79,5 +79,6 @@ async def switch(call: Call) -> Reply:
             "epoch": done.epoch,
             "actor": done.actor,
             "at": done.at,
+            "warmUp": done.warm_up,
         }
     )

@@ -287,7 +287,7 @@ class HealthMonitor:
         checked = self._checked.get(route.service)
         if checked is not None and checked.epoch != route.epoch:
             checked = None
-        reason, output = _judged(backend, state, checked)
+        reason, output = _judged(backend, state, checked, self._now())
         status = STATUS_OF[reason]
         since = None
         if reason != "unknown":
@@ -320,11 +320,14 @@ class HealthMonitor:
 _UNKNOWN: Final[tuple[Reason, str]] = ("unknown", "not probed yet")
 
 
-def _judged(backend: BackendHealth | None, state: RouteState, checked: _Checked | None) -> tuple[Reason, str]:
+def _judged(
+    backend: BackendHealth | None, state: RouteState, checked: _Checked | None, now: datetime
+) -> tuple[Reason, str]:
     """Why a service is as it is: the worst of what is known comes first."""
     if backend is None or backend.reason == "unknown":
         return _UNKNOWN
-    if state.stands_in and (backend.reason in DOWN or state.breaker == "open"):
+    away = (now - backend.since).total_seconds() if backend.reason in DOWN and backend.since is not None else 0.0
+    if state.stands_in > away and (backend.reason in DOWN or state.breaker == "open"):
         return "stands_in", f"the backend is away ({backend.output}); kept answers serve reads, marked as stale"
     if backend.reason in DOWN:
         return backend.reason, backend.output
