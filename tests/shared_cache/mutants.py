@@ -100,7 +100,6 @@ MUTANTS = (
         '        if self.marked(scope):\n            return Found("pending", stamp)\n',
         "",
     ),
-    Mutant("an answer is kept under any stamp", "simulated_store", "self.stamp(service, scope) != stamp", "False"),
     Mutant(
         "a removed process's writes are not seen",
         "simulated_store",

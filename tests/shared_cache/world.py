@@ -223,7 +223,7 @@ class World:
                 case "crash" | "cut and crash":
                     if kind == "cut and crash":
                         victim.store.cut = True
-                        await asyncio.sleep(self.draw.choice((0.1, 1, 5)))
+                        await asyncio.sleep(self.draw.choice((0.1, 5, 8)))
                     victim.crash()
                     self.processes.remove(victim)
                     await asyncio.sleep(self.draw.choice((0, 0.2, 4)))
@@ -290,8 +290,8 @@ class World:
         version = self.truth.commit(key)
         for each in self.processes:
             each.told.changed(who.tenant_id, Change(kind="updated", resource="tags", record_id=record, version=version))
-        if all(each.membership.member_of for each in self.processes):
-            self.seen["foreign"] += 1
+        self.truth.acknowledged[key] = version
+        self.seen["foreign"] += 1
 
     async def _write(self, process: Process, who: Identity, record: str) -> None:
         request = Request(
