@@ -142,11 +142,14 @@ async def test_the_states_of_the_limits_are_told() -> None:
 def test_probes_switches_and_unforeseen_errors_are_told() -> None:
     watched = Observability()
     watched.recorder.probed("sql", Health(False, 0.25))
+    watched.recorder.probed("real", Health(False, 2.0))
+    watched.recorder.opened("customers", "sql", 1, {})
     watched.recorder.switched("customers")
     watched.recorder.unforeseen("gateway")
     found = values(watched)
     assert found["interlock_backend_up sql"] == 0
     assert found["interlock_backend_probe_seconds sql"] == 0.25
+    assert "interlock_backend_up real" not in found, "no route leads there"
     assert found["interlock_switch_total customers turned"] == 1
     assert found["interlock_unforeseen_errors_total gateway"] == 1
     snapshot = watched.get_metrics()
@@ -158,6 +161,24 @@ def test_two_applications_in_one_process_share_nothing() -> None:
     one.recorder.switched("customers")
     assert "interlock_switch_total customers turned" in values(one)
     assert "interlock_switch_total customers turned" not in values(other)
+
+
+def test_a_cache_that_is_passed_by_is_told() -> None:
+    watched = Observability()
+    layer = _SharedCache()
+    watched.recorder.opened("customers", "sql", 1, {"cache": layer})
+    assert values(watched)["interlock_cache_bypassed customers sql"] == 0
+    assert values(watched)["interlock_cache_requests_total bypassed customers sql"] == 3
+    layer.state = "bypassed: the server is away"
+    assert values(watched)["interlock_cache_bypassed customers sql"] == 1
+
+
+class _SharedCache(Answers):
+    """What the recorder reads of one."""
+
+    state = "serving"
+    hits = misses = 0
+    bypassed = 3
 
 
 def test_nothing_is_put_around_a_route_that_nobody_watches() -> None:

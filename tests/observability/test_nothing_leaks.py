@@ -14,6 +14,8 @@ from urllib.parse import quote
 import httpx
 import pytest
 import structlog
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.observability.listening import Listener, listening
 from tests.running import started
 
@@ -306,6 +308,19 @@ async def libraries_and_tasks_fail() -> None:
     gc.collect()
 
 
+def goes_on(bodies: list[bytes]) -> bool:
+    """Whether a request that a server answered is below the call of a client, which only another process can have made."""
+    spans = [
+        span
+        for body in bodies
+        for resource in ExportTraceServiceRequest.FromString(body).resource_spans
+        for scope in resource.scope_spans
+        for span in scope.spans
+    ]
+    clients = {span.span_id for span in spans if span.kind == Span.SPAN_KIND_CLIENT}
+    return any(span.kind == Span.SPAN_KIND_SERVER and span.parent_span_id in clients for span in spans)
+
+
 def test_the_product_as_processes_tells_nothing(
     tmp_path: Path, listener: Listener, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -343,6 +358,7 @@ def test_the_product_as_processes_tells_nothing(
     spans = b"\n".join(listener.at("/v1/traces")).decode("latin-1")
     assert '"event": "call"' in logged
     assert "find customers" in spans
+    assert goes_on(listener.at("/v1/traces")), "no span of the API's has one of the gateway's above it"
     everything = {"output": said, "logs": logged, "metrics": metrics, "traces": spans}
     secrets = secrets_of(tmp_path / ".interlock", met)
     assert {where: found for where, text in everything.items() if (found := found_in(text, secrets))} == {}

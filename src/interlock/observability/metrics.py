@@ -42,7 +42,7 @@ ABOUT: Final[Mapping[str, tuple[Kind, str]]] = MappingProxyType(
         "interlock_bulkhead_in_use": ("gauge", "Calls that run at a backend."),
         "interlock_bulkhead_queued": ("gauge", "Calls that wait for a place at a backend."),
         "interlock_breaker_state": ("gauge", "1 for the state that a breaker is in."),
-        "interlock_backend_up": ("gauge", "1 where a backend answered its last probe."),
+        "interlock_backend_up": ("gauge", "1 where a backend in use answered its last probe."),
         "interlock_backend_probe_seconds": ("gauge", "How long a backend's last probe took."),
         "interlock_route_info": ("gauge", "1 for the backend that serves a service."),
         "interlock_route_epoch": ("gauge", "The epoch of a service's route."),
@@ -236,7 +236,7 @@ class Recorder:
             left = getattr(budget, "left", None)
             if left is not None:
                 yield Reading("interlock_retry_budget_ratio", (("backend", backend),), left)
-        for backend, health in self._health.items():
+        for backend, health in self._probed():
             labels = (("backend", backend),)
             yield Reading("interlock_backend_up", labels, float(health.healthy))
             yield Reading("interlock_backend_probe_seconds", labels, health.latency)
@@ -250,10 +250,15 @@ class Recorder:
         return Metrics(
             calls=tuple(self._calls()),
             routes=tuple(_stats(route) for route in self._current()),
-            backends=MappingProxyType({name: health.healthy for name, health in self._health.items()}),
+            backends=MappingProxyType({name: health.healthy for name, health in self._probed()}),
             switches=sum(self._switches.values()),
             unforeseen=sum(self._unforeseen.values()),
         )
+
+    def _probed(self) -> list[tuple[str, Health]]:
+        """The backends that routes lead to: nobody asks any more after one that was switched away from."""
+        used = {route.backend for route in self._routes.values()}
+        return [(name, health) for name, health in self._health.items() if name in used]
 
     def _current(self) -> list[_Route]:
         """Of each service the newest route."""
