@@ -132,7 +132,11 @@ class Database:
     @asynccontextmanager
     async def _lend(self, engine: AsyncEngine) -> AsyncIterator[Any]:
         while True:
-            lent = await self._take(engine)
+            try:
+                lent = await self._take(engine)
+            except Exception as error:
+                # Not one for another try on a new connection: there is none to be had.
+                raise mapped(error, self.name) from error
             raw: Any = lent.driver_connection
             if self._single or not raw.is_closed():
                 break
@@ -200,11 +204,15 @@ class Database:
         """One select. Where the connection turns out to be dead, once more on a new one."""
         try:
             return await self._read_once(sql, values)
+        except InterlockError:
+            raise
         except Exception as error:
             if not is_lost(error) or self._single:
                 raise mapped(error, self.name) from error
         try:
             return await self._read_once(sql, values)
+        except InterlockError:
+            raise
         except Exception as error:
             raise mapped(error, self.name) from error
 
