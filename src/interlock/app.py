@@ -246,7 +246,7 @@ class App:
             routes = [self._route(service, mount, epoch) for service, mount in mounts.items()]
             try:
                 await self._pipelines.retire(*mounts)
-                filled = await self._warming.fill(routes)
+                filled = await self._warming.fill(routes, self._pipelines.followed)
             except BaseException:
                 for route in routes:
                     await self._pipelines.close(route)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
 from interlock.abilities import Subscribes
@@ -15,6 +15,7 @@ from interlock.layers.invalidation import Invalidation
 from interlock.layers.pipeline import Around, Guard, LayerSettings, Pipeline
 from interlock.layers.shared import Membership, SharedCache
 from interlock.layers.shared.store import Store
+from interlock.layers.watching import Watcher
 from interlock.mounting import Mount
 from interlock.observability import Observability
 from interlock.router import Route
@@ -93,6 +94,11 @@ class Pipelines:
             places=places.get("concurrency", 0),
             stands_in=cache["ttl"] + cache["stale"] if cache.get("stale") else 0.0,
         )
+
+    def followed(self, route: Route) -> Callable[[str, str], Coroutine[Any, Any, None]] | None:
+        """What waits until a tenant's resource is watched on the route, where the route watches."""
+        watcher = self._held[route].layers.get("watcher")
+        return watcher.established if isinstance(watcher, Watcher) else None
 
     async def retire(self, *services: str) -> None:
         """Nothing that any process has kept of these services until now is given again."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import islice, zip_longest
 from types import MappingProxyType
 from typing import Any, Final
@@ -24,6 +25,8 @@ __all__ = ["Recent", "WarmUp", "WarmUpSettings", "WarmingUp"]
 
 
 Handle = Callable[[Request], Awaitable[Response]]
+Followed = Callable[[str, str], Coroutine[Any, Any, None]]
+"""Given a tenant and a resource, returns once no change of it is missed. Raises where it will not be watched."""
 
 READS: Final = frozenset({"find", "get", "aggregate"})
 LONGEST: Final = 100
@@ -184,25 +187,24 @@ class WarmingUp:
                 break
         return None
 
-    async def fill(self, routes: Sequence[Route]) -> Mapping[str, WarmUp]:
-        """Ask the routes, through their layers, what was asked of their services last. Errors are counted; none is raised."""
+    async def fill(
+        self, routes: Sequence[Route], followed: Callable[[Route], Followed | None] = lambda route: None
+    ) -> Mapping[str, WarmUp]:
+        """Ask the routes, through their layers, what was asked of their services last. Errors are counted; none is raised.
+
+        `followed` is what waits until a tenant's resource is watched for changes on the route, where it is: what is kept before that is dropped again.
+        """
         loop = asyncio.get_running_loop()
         began = loop.time()
         fillings = [_Filling(route, self._again(route, began), self._settings.failures) for route in routes]
-        waiting = _in_turn(fillings)
-
-        async def work() -> None:
-            for filling, request in waiting:
-                await filling.ask(request)
-
-        many = min(self._settings.at_once, sum(len(filling.requests) for filling in fillings))
-        tasks = [asyncio.ensure_future(work()) for _ in range(many)]
-        try:
-            if tasks:
-                await asyncio.wait(tasks, timeout=self._settings.fill)
-        finally:
-            for task in tasks:
-                task.cancel()
+        scopes = {
+            (filling.route.service, request.identity.tenant_id, request.resource): follow
+            for filling, request in _in_turn(fillings)
+            if (follow := followed(filling.route)) is not None
+        }
+        await self._all((follow(*scope) for (_, *scope), follow in scopes.items()), self._settings.fill / 2)
+        left = began + self._settings.fill - loop.time()
+        await self._all((filling.ask(request) for filling, request in _in_turn(fillings)), left)
         seconds = loop.time() - began
         return MappingProxyType(
             {
@@ -210,6 +212,21 @@ class WarmingUp:
                 for filling in fillings
             }
         )
+
+    async def _all(self, calls: Iterator[Coroutine[Any, Any, None]], seconds: float) -> None:
+        """Make the calls, few at a time, as many as there is time for. Their errors are nobody's."""
+
+        async def work() -> None:
+            for call in calls:
+                with suppress(Exception):
+                    await call
+
+        tasks = [asyncio.ensure_future(work()) for _ in range(self._settings.at_once)]
+        try:
+            await asyncio.wait(tasks, timeout=seconds)
+        finally:
+            for task in tasks:
+                task.cancel()
 
     def _again(self, route: Route, now: float) -> list[Request]:
         recent = self._recent.get(route.service)

@@ -228,6 +228,31 @@ def test_several_routes_are_filled_in_turn() -> None:
     simulated(work, 3)
 
 
+def test_what_is_watched_is_asked_once_the_watch_is_there() -> None:
+    async def work() -> None:
+        up, target = warming(), Target()
+        await remember(up, read("a"), read("b"))
+        there: list[float] = []
+
+        async def follow(tenant: str, resource: str) -> None:
+            assert (tenant, resource) == ("t", "customers")
+            await asyncio.sleep(0.3)
+            there.append(asyncio.get_running_loop().time())
+
+        async def never(tenant: str, resource: str) -> None:
+            await asyncio.get_running_loop().create_future()
+
+        route = Route("customers", "sql", target, 7)
+        assert (await up.fill([route], lambda route: follow))["customers"].reads == 2
+        assert there == [pytest.approx(0.3)], "once, however many reads there are of it"
+        found = await up.fill([route], lambda route: never)
+        assert found["customers"].reads == 2
+        assert found["customers"].seconds == pytest.approx(1.0), "half of the time"
+        await asyncio.sleep(0.1)
+
+    simulated(work)
+
+
 def test_who_gives_the_switch_up_leaves_nothing_running() -> None:
     async def work() -> None:
         up, target = warming(), Target()
@@ -328,11 +353,11 @@ async def test_a_switch_that_is_given_up_while_it_fills_changes_nothing(app: App
     before = app.router.table
     hangs = asyncio.Event()
 
-    async def fill(routes: Any) -> Any:
+    async def fill(routes: Any, followed: Any) -> Any:
         hangs.set()
         await asyncio.get_running_loop().create_future()
 
-    whole, app._warming.fill = app._warming.fill, fill  # type: ignore[method-assign]  # to stop right there
+    whole, app._warming.fill = app._warming.fill, fill  # type: ignore[assignment, method-assign]  # to stop right there
     switching = asyncio.ensure_future(app.switch("customers", "sql", ADMIN))
     await hangs.wait()
     switching.cancel()
