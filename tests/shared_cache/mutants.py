@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.layers.mutants import Mutant
 
-__all__ = ["MUTANTS"]
+__all__ = ["MUTANTS", "TROUBLE"]
 
 MUTANTS = (
     # What a process does.
@@ -131,3 +131,15 @@ MUTANTS = (
         "        if False:\n            self.epoch",
     ),
 )
+
+TROUBLE = {
+    "the others' leases are not remembered": ("all",),
+    "what may still land is not marked anew": ("restart", "all"),
+    "a removed process's writes are not seen": ("cut and crash",),
+    "a dead process's last writes are not waited for": ("cut and crash",),
+    "an evicted mark is taken for none": ("evict",),
+    "a clock that is set back is not noticed": ("clock", "cut"),
+    "a process that is cut off acknowledges at once": ("cut",),
+    "a new server serves at once": ("restart", "all"),
+}
+"""What goes wrong where a line protects against nothing else."""

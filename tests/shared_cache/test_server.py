@@ -208,3 +208,16 @@ async def test_what_cannot_be_told_apart_shares_nothing(server: RedisServer, joi
     assert [(await by_user.handle(each)).cached for each in (request, request, theirs)] == [False, True, False]
     assert [(await by_tenant.handle(each)).cached for each in (request, theirs)] == [False, True]
     assert not (await elsewhere.handle(request)).cached
+
+
+async def test_a_service_of_which_nothing_is_kept_ends_what_is_kept_of_the_trail(
+    server: RedisServer, join: Join, memory: MemoryBackend
+) -> None:
+    membership = await join(server.url)
+    trail, beside = over(memory, membership), over(memory, membership, keeps=False)
+    me = Identity(new_id(), "t", "admin")
+    entries = Request("find", "audit", me, query=Query())
+    assert [(await trail.handle(entries)).cached for _ in range(2)] == [False, True]
+    await beside.handle(Request("create", "tags", me, rows=(Tag(id=new_id(), name="x"),), operation_id=new_id()))
+    assert len((await trail.handle(entries)).rows) == 1
+    assert [(await beside.handle(entries)).cached for _ in range(2)] == [False, False]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
@@ -27,6 +27,8 @@ TENANTS = tuple(Identity(f"user-{name}", name, "admin") for name in ("a", "b"))
 RECORDS = ("r1", "r2")
 SETTLE = 5.0
 PROCESSES = 3
+KINDS = ("cut", "cut", "cut", "down", "hang", "restart", "evict", "crash", "cut and crash", "clock", "all")
+"""What goes wrong."""
 
 Key = tuple[str, str]
 Modules = Mapping[str, Any]
@@ -145,8 +147,9 @@ class Process:
 class World:
     """One schedule."""
 
-    def __init__(self, draw: random.Random, modules: Modules) -> None:
+    def __init__(self, draw: random.Random, modules: Modules, kinds: Sequence[str]) -> None:
         self.draw = draw
+        self.kinds = kinds
         self.modules = modules
         self.settings = modules["membership"].MembershipSettings(settle=SETTLE, quarantine=SETTLE, forget_after=600)
         self.server = modules["simulated_store"].SimulatedServer(draw, self.settings)
@@ -201,9 +204,7 @@ class World:
 
     async def _trouble(self) -> None:
         for _ in range(self.draw.randint(1, 4)):
-            kind = self.draw.choice(
-                ("cut", "cut", "cut", "down", "hang", "restart", "evict", "crash", "cut and crash", "clock", "all")
-            )
+            kind = self.draw.choice(self.kinds)
             self.seen[kind] += 1
             victim = self.draw.choice(self.processes)
             match kind:
@@ -333,12 +334,12 @@ class World:
             raise Wrong(f"the answer lacks {record}")
 
 
-def run(seed: int, modules: Modules, told: Callable[[str], None] = lambda line: None) -> Counter[str]:
-    """Play one schedule."""
+def run(seed: int, modules: Modules, kinds: Sequence[str] = KINDS) -> Counter[str]:
+    """Play one schedule, in which `kinds` go wrong."""
     failed: list[BaseException] = []
 
     async def work(draw: random.Random) -> Counter[str]:
-        world = World(draw, modules)
+        world = World(draw, modules, kinds)
         playing = asyncio.ensure_future(world.play())
 
         def watch(loop: Any, context: dict[str, Any]) -> None:

@@ -35,7 +35,7 @@ class SharedCache:
     """Keeps the answers of find, get and aggregate on a server, for all processes. A write is acknowledged once no process gives an answer from before it.
 
     `where` names the backend and what it points at (a URL without secrets, say): only caches with the same one share answers. Of the settings,
-    `entries` says nothing here: the server's own limit of memory does.
+    `entries` says nothing here: the server's own limit of memory does. With `keeps` False nothing is kept, and the writes end what others keep.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class SharedCache:
         where: str,
         entities: Mapping[str, Entity[Any]],
         varies: Varies = "user",
+        keeps: bool = True,
         draw: random.Random | None = None,
     ) -> None:
         self._inner = inner.handle
@@ -57,6 +58,7 @@ class SharedCache:
         self._service = service
         self._codec = Codec(where, entities)
         self._whose = namespace_of(varies)
+        self._keeps = keeps
         self._draw = draw or random.Random()  # noqa: S311 - spreads the ends, keeps no secret
         self._refreshes: set[asyncio.Future[None]] = set()
         self.hits = 0
@@ -74,6 +76,8 @@ class SharedCache:
         if request.verb not in READS:
             scopes = (scope,) if request.resource == "audit" else (scope, (scope[0], "audit"))
             return await self._membership.write(request, scopes, self._inner)
+        if not self._keeps:
+            return await self._inner(request)
         key = self._codec.key(request, self._whose(request.identity))
         found = None if key is None else await self._find(scope, key)
         if key is None or found is None:

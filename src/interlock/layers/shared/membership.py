@@ -101,7 +101,7 @@ class Membership:
         self._woken = _Bell()
         self._met = _Bell()
         self._life: asyncio.Future[None] | None = None
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: dict[asyncio.Task[Any], None] = {}
 
     # -- standing -------------------------------------------------------------------------------------------------
 
@@ -151,7 +151,7 @@ class Membership:
                 await life
             self._closing = True
             while self._tasks:
-                await asyncio.wait(set(self._tasks))
+                await asyncio.wait(tuple(self._tasks))
         if life is not None and self._ever:
             with suppress(OutOfReach):
                 if not self._joined or not self.store.connected or self._behind:
@@ -421,12 +421,12 @@ class Membership:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.ensure_future(work)
-        self._tasks.add(task)
+        self._tasks[task] = None
         task.add_done_callback(self._ended)
         return task
 
     def _ended(self, task: asyncio.Task[None]) -> None:
-        self._tasks.discard(task)
+        del self._tasks[task]
         if not task.cancelled():
             # Whoever waits for it is told; where nobody does, nothing is to be said.
             task.exception()
@@ -442,7 +442,7 @@ class _Bell:
     """Wakes all who wait at the moment. (`asyncio.wait_for` would do, but in Python 3.11 it may lose a cancellation.)"""
 
     def __init__(self) -> None:
-        self._waiting: set[asyncio.Future[None]] = set()
+        self._waiting: dict[asyncio.Future[None], None] = {}
 
     def ring(self) -> None:
         for place in tuple(self._waiting):
@@ -453,12 +453,12 @@ class _Bell:
         loop = asyncio.get_running_loop()
         place: asyncio.Future[None] = loop.create_future()
         timer = loop.call_later(seconds, _wake, place)
-        self._waiting.add(place)
+        self._waiting[place] = None
         try:
             await place
         finally:
             timer.cancel()
-            self._waiting.discard(place)
+            del self._waiting[place]
 
 
 def _wake(place: asyncio.Future[None]) -> None:
