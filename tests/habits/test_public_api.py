@@ -46,7 +46,18 @@ def test_a_star_import_gives_the_list_and_nothing_else() -> None:
 
 def test_importing_the_package_loads_no_optional_library() -> None:
     """The base install has none of these."""
-    optional = ("sqlalchemy", "alembic", "starlette", "granian", "faker", "openpyxl", "xlsxwriter", "aiohttp")
+    optional = (
+        "sqlalchemy",
+        "alembic",
+        "starlette",
+        "granian",
+        "faker",
+        "openpyxl",
+        "xlsxwriter",
+        "aiohttp",
+        "opentelemetry",
+        "sentry_sdk",
+    )
     code = f"import sys, interlock; print(*[name for name in {optional!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.split() == []
