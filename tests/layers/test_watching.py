@@ -403,3 +403,27 @@ def test_readers_writers_and_strangers_at_once() -> None:
 
     for seed in range(300):
         simulate(work, seed)
+
+
+@pytest.mark.parametrize("fails", [True, False])
+def test_a_stream_that_loses_its_cancellation_is_ended_all_the_same(fails: bool) -> None:
+    class Deaf(Streams):
+        async def changes(self, resource: str, identity: Identity, after: str | None = None) -> AsyncIterator[Change]:
+            self.asked.append((0.0, resource, identity, after))
+            yield Change(kind="resync", resource=resource)
+            try:
+                await asyncio.sleep(1e6)
+            except asyncio.CancelledError:
+                if fails:
+                    raise Unavailable("cut off") from None
+            await asyncio.sleep(1e6)
+
+    async def work() -> None:
+        source = Deaf()
+        watcher, _ = built(source)
+        await watcher.established("t", "tags")
+        await watcher.aclose()
+        assert asyncio.get_running_loop().time() < 10
+        assert len(source.asked) == 1
+
+    simulated(work, 5)

@@ -29,6 +29,9 @@ __all__ = ["WatchSettings", "Watcher", "system_of"]
 _START: Final = "start"
 """A position that no backend gave: its answer is a `resync`, from which on nothing is missed."""
 
+_PATIENCE: Final = 2.0
+"""Seconds that a stream has to end, until it is cancelled once more."""
+
 _log = structlog.get_logger("interlock")
 
 
@@ -136,7 +139,10 @@ class Watcher:
             self._timer = None
         for scope in tuple(self._followed):
             self._end(scope)
-        await asyncio.gather(*self._ending, return_exceptions=True)
+        while self._ending:
+            _, lasting = await asyncio.wait(set(self._ending), timeout=_PATIENCE)
+            for task in lasting:
+                task.cancel()
 
     # -- own writes -----------------------------------------------------------------------------------------------
 
@@ -168,7 +174,7 @@ class Watcher:
             return None
         # In a context of its own: it outlasts the call that began it.
         followed = self._followed[scope] = _Followed(now)
-        followed.task = loop.create_task(self._keep_following(scope, followed.live), context=Context())
+        followed.task = loop.create_task(self._keep_following(scope, followed), context=Context())
         if self._timer is None:
             self._timer = loop.call_later(self._settings.idle / 4, self._look_through, context=Context())
         return followed
@@ -201,22 +207,26 @@ class Watcher:
 
     # -- following ------------------------------------------------------------------------------------------------
 
-    async def _keep_following(self, scope: Scope, live: asyncio.Event) -> None:
-        settings, time = self._settings, asyncio.get_running_loop().time
+    async def _keep_following(self, scope: Scope, followed: _Followed) -> None:
+        settings, time, live = self._settings, asyncio.get_running_loop().time, followed.live
         failures = 0
-        while True:
+        # Looked at each time: a stream that is cancelled as it fails may raise its failure and lose the cancellation.
+        while self._followed.get(scope) is followed:
             began = time()
             try:
                 await self._listen(scope, live)
                 why = "it ended"
             except Unsupported:
                 self._unwatchable.add(scope[1])
-                self._end(scope)
+                if self._followed.get(scope) is followed:
+                    self._end(scope)
                 return
             except InterlockError as error:
                 why = error.code
             except Exception as error:  # noqa: BLE001 - whatever broke it, the cure is to begin anew and to keep nothing
                 why = type(error).__name__
+            if self._followed.get(scope) is not followed:
+                return
             if live.is_set():
                 live.clear()
                 self._forget(scope)
