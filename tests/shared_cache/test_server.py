@@ -30,7 +30,7 @@ def test_an_address_is_read_from_its_url() -> None:
     )
     assert "word" not in repr(full)
     assert Address.parse("redis://localhost") == Address(host="localhost")
-    assert Address.parse("valkey://:secret@10.0.0.1") == Address(host="10.0.0.1", password="secret")
+    assert Address.parse("valkey://:secret@cache.test") == Address(host="cache.test", password="secret")
     assert Address.parse("unix:///run/cache?db=2") == Address(path="/run/cache", db=2)
 
 
