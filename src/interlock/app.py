@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -364,7 +365,8 @@ def _tracker(settings: Settings) -> Tracker | None:
         return None
     if settings.sentry_dsn is None:
         return LoggedReports()
-    return SentryTracker(settings.sentry_dsn.get_secret_value(), environment=settings.environment)
+    dsn = settings.sentry_dsn.get_secret_value()
+    return SentryTracker(dsn, environment=settings.environment, release=version("interlock"))
 
 
 def _switch_entry(switch: Switch, actor: Identity) -> AuditEntry:
