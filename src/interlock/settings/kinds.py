@@ -69,7 +69,7 @@ def sql_url(value: SecretStr) -> SecretStr:
 def redis_url(value: SecretStr) -> SecretStr:
     """Raises ValueError for what is not the address of a Redis."""
     parts = urlsplit(value.get_secret_value())
-    if parts.scheme not in ("redis", "rediss", "unix") or not (parts.hostname or parts.path):
+    if parts.scheme not in ("redis", "rediss", "unix", "valkey", "valkeys") or not (parts.hostname or parts.path):
         raise ValueError("is not the address of a Redis")
     return value
 
