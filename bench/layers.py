@@ -102,9 +102,12 @@ async def idle(verb: str, requests: list[Request]) -> Result:
         async def once() -> float:
             pipeline = build(Constant())
             await pipeline.handle(msgspec.structs.replace(requests[0], resource="tags"))
+            at_hand = pipeline.at_hand if verb == "get" else None
             started = time.perf_counter()
             for request in requests:
-                await pipeline.handle(request)
+                # As the services do.
+                if at_hand is None or at_hand(request) is None:
+                    await pipeline.handle(request)
             taken = time.perf_counter() - started
             await pipeline.aclose()
             return taken / len(requests) * 1e6
@@ -141,7 +144,7 @@ async def hits() -> Mapping[str, Result]:
         row = await crm.customers.get(made[0].id)
         wanted = row.id
 
-        by_aiocache: Callable[[str], Awaitable[Customer]]
+        by_aiocache: Callable[[str, str], Awaitable[Customer]]
         by_aiocache = aiocache.cached(ttl=300)(_answers(row))
         kept = cashews.Cache()
         kept.setup("mem://")
@@ -156,14 +159,14 @@ async def hits() -> Mapping[str, Result]:
 
         subjects = {
             "interlock": lambda: crm.customers.get(wanted),
-            "aiocache": lambda: by_aiocache(wanted),
-            "cashews": lambda: by_cashews(wanted),
+            "aiocache": lambda: by_aiocache(ADMIN.tenant_id, wanted),
+            "cashews": lambda: by_cashews(ADMIN.tenant_id, wanted),
         }
         assert [await call() for call in subjects.values()] == [row] * 3  # type: ignore[no-untyped-call]  # aiocache has no types
         taken = await interleaved(RUNS, {name: timed(call) for name, call in subjects.items()})
         await app.aclose()
     parts = {f"{name}, µs a call": rounded(statistics.median(each)) for name, each in taken.items()}
-    asked = "`await crm.customers.get(id)` with all layers, from the cache, beside a function under"
+    asked = "`await crm.customers.get(id)` with all layers, from the cache, beside a function of tenant and id under"
     return {
         "cache_hit_vs_aiocache": paired(
             taken["interlock"], taken["aiocache"], bar="<=0.1", peer=f"{asked} aiocache's decorator", parts=parts
@@ -174,8 +177,8 @@ async def hits() -> Mapping[str, Result]:
     }
 
 
-def _answers(row: Customer) -> Callable[[str], Awaitable[Customer]]:
-    async def load(record_id: str) -> Customer:
+def _answers(row: Customer) -> Callable[[str, str], Awaitable[Customer]]:
+    async def load(tenant_id: str, record_id: str) -> Customer:
         return row
 
     return load

@@ -18,7 +18,7 @@ from interlock.layers.shared.store import Store
 from interlock.layers.watching import Watcher
 from interlock.mounting import Mount
 from interlock.observability import Observability
-from interlock.router import Route
+from interlock.router import AtHand, Handle, Route
 from interlock.settings import Settings
 from interlock.warmup import WarmingUp
 
@@ -73,8 +73,14 @@ class Pipelines:
         )
         self._observability.recorder.opened(service, mount.name, epoch, pipeline.layers, guard.budget)
         cached = "cache" in pipeline.layers
-        handle = self._warming.remembered(service, pipeline.handle) if cached else pipeline.handle
-        route = Route(service, mount.name, mount.backend, epoch, handle=handle, abilities=mount.abilities)
+        handle: Handle = pipeline.handle
+        at_hand: AtHand | None = pipeline.at_hand
+        if cached:
+            handle = self._warming.remembered(service, handle)
+            at_hand = None if at_hand is None else self._warming.remembered_at_hand(service, at_hand)
+        route = Route(
+            service, mount.name, mount.backend, epoch, handle=handle, at_hand=at_hand, abilities=mount.abilities
+        )
         self._held[route] = pipeline
         return route
 
@@ -134,6 +140,7 @@ class Pipelines:
             where=where,
             entities=self._entities,
             varies=settings.varies(mount.name),
+            keeps=settings.keeps(service),
         )
 
 

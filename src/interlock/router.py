@@ -19,16 +19,28 @@ __all__ = ["Route", "Router"]
 
 A = TypeVar("A")
 Handle = Callable[[Request], Awaitable[Response]]
+AtHand = Callable[[Request], Response | None]
 
 
 class Route:
     """One service on one backend, from one epoch on.
 
-    `handle` is the pipeline: the backend with its layers. `abilities` maps an ability's Protocol to what provides it where that is
-    not the backend itself.
+    `handle` is the pipeline: the backend with its layers. `at_hand`, where there is one, gives an answer that the pipeline keeps, without waiting.
+    `abilities` maps an ability's Protocol to what provides it where that is not the backend itself.
     """
 
-    __slots__ = ("_idle", "_retired", "abilities", "backend", "backend_name", "epoch", "handle", "in_flight", "service")
+    __slots__ = (
+        "_idle",
+        "_retired",
+        "abilities",
+        "at_hand",
+        "backend",
+        "backend_name",
+        "epoch",
+        "handle",
+        "in_flight",
+        "service",
+    )
 
     def __init__(
         self,
@@ -38,6 +50,7 @@ class Route:
         epoch: int,
         *,
         handle: Handle | None = None,
+        at_hand: AtHand | None = None,
         abilities: Mapping[type[Any], Any] = MappingProxyType({}),
     ) -> None:
         self.service = service
@@ -47,6 +60,7 @@ class Route:
         self.abilities = abilities
         self.in_flight = 0
         self.handle = self._counted(handle or backend.handle)
+        self.at_hand = at_hand
         self._retired = asyncio.Event()
         self._idle = asyncio.Event()
 

@@ -27,6 +27,7 @@ __all__ = ["Recent", "WarmUp", "WarmUpSettings", "WarmingUp"]
 Handle = Callable[[Request], Awaitable[Response]]
 Followed = Callable[[str, str], Coroutine[Any, Any, None]]
 """Given a tenant and a resource, returns once no change of it is missed. Raises where it will not be watched."""
+AtHand = Callable[[Request], Response | None]
 
 READS: Final = frozenset({"find", "get", "aggregate"})
 LONGEST: Final = 100
@@ -90,6 +91,20 @@ class Recent:
 
         return remembered
 
+    def around_at_hand(self, at_hand: AtHand) -> AtHand:
+        """The same for what answers without waiting: what it has not is remembered where it is asked for next."""
+        keep = self._kept.append
+
+        def remembered(request: Request) -> Response | None:
+            answer = at_hand(request)
+            if answer is not None and len(request.ids) <= LONGEST:
+                query = request.query
+                if query is None or query.where is None or _short(query.where):
+                    keep(request)
+            return answer
+
+        return remembered
+
     def most_asked(self) -> list[Request]:
         """Each different read once, the most frequent first."""
         counts: Counter[Any] = Counter()
@@ -133,6 +148,12 @@ class WarmingUp:
         if not self._settings.fill:
             return handle
         return self._recent.setdefault(service, Recent()).around(handle)
+
+    def remembered_at_hand(self, service: str, at_hand: AtHand) -> AtHand:
+        """The same for what the cache has at hand."""
+        if not self._settings.fill:
+            return at_hand
+        return self._recent.setdefault(service, Recent()).around_at_hand(at_hand)
 
     async def connect(self, backends: Mapping[str, tuple[str, Backend]]) -> Mapping[str, WarmUp]:
         """Probe each service's backend (given by name), open its connections, and see that its tables are there.

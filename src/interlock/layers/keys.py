@@ -7,7 +7,7 @@ from typing import Final, Literal, Protocol, runtime_checkable
 
 from interlock.contract import Identity, Request, Response
 
-__all__ = ["Keyed", "Scope", "Varies", "namespace_of", "read_key", "scope_of"]
+__all__ = ["Keeps", "Keyed", "Scope", "Varies", "namespace_of", "read_key", "scope_of"]
 
 Varies = Literal["tenant", "role", "user"]
 """Whom an answer is the same for: everybody of the tenant, everybody of a role in it, or one user."""
@@ -27,6 +27,15 @@ class Keyed(Protocol):
 
     async def handle_keyed(self, request: Request, scope: Scope, key: Hashable) -> Response:
         """The answer of `handle`."""
+        ...
+
+
+@runtime_checkable
+class Keeps(Protocol):
+    """A layer that may have an answer at hand."""
+
+    def at_hand(self, request: Request) -> Response | None:
+        """The answer of `handle` without waiting; None where `handle` has to be asked."""
         ...
 
 

@@ -8,6 +8,7 @@ from typing import Final, Literal, Protocol, get_args
 
 from interlock.contract import Backend, Request, Response, Verb
 from interlock.errors import InterlockError, OutcomeUnknown, RateLimited
+from interlock.layers.keys import Keeps
 
 __all__ = ["Counts", "Meter", "Role", "outcome_of"]
 
@@ -28,8 +29,19 @@ class Meter:
 
     def __init__(self, inner: Backend, counts: Counts) -> None:
         self._inner = inner.handle
+        self._inner_at_hand = inner.at_hand if isinstance(inner, Keeps) else None
         self._counts = counts
         self._well = {verb: counts.of(verb, "ok") for verb in VERBS}
+
+    def at_hand(self, request: Request) -> Response | None:
+        """What the inner layer has at hand."""
+        if self._inner_at_hand is None:
+            return None
+        began = perf_counter()
+        answer = self._inner_at_hand(request)
+        if answer is not None:
+            self._well[request.verb](perf_counter() - began)
+        return answer
 
     async def handle(self, request: Request) -> Response:
         """The inner answer."""

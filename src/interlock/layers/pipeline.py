@@ -19,9 +19,10 @@ from interlock.layers.caching import Cache, CacheSettings
 from interlock.layers.deadline import Deadline
 from interlock.layers.hedging import Hedge, HedgeSettings
 from interlock.layers.invalidation import Invalidation
-from interlock.layers.keys import Varies
+from interlock.layers.keys import Keeps, Varies
 from interlock.layers.retry import Budget, Retry, RetrySettings
 from interlock.layers.single_flight import SingleFlight
+from interlock.layers.telling import Telling
 from interlock.layers.trials import Trials
 from interlock.layers.watching import Watcher, WatchSettings
 
@@ -61,6 +62,10 @@ class LayerSettings(msgspec.Struct, frozen=True):
     def varies(self, backend: str) -> Varies:
         """For whom a backend's answers are the same."""
         return "tenant" if backend in _SHARED_BY_TENANT else "user"
+
+    def keeps(self, service: str) -> bool:
+        """Whether anything of the service is cached."""
+        return self.cache and service not in _WRITTEN_BESIDE
 
 
 class Guard:
@@ -110,7 +115,9 @@ class Pipeline:
             self._put("batch", Batch)
         if settings.dedup:
             self._put("single_flight", lambda inner: SingleFlight(inner, varies=varies, told=told))
-        if settings.cache and service not in _WRITTEN_BESIDE:
+        if settings.cache and not settings.keeps(service):
+            self._put("telling", shared or (lambda inner: Telling(inner, told)))
+        elif settings.cache:
             if watched is not None:
                 watching = WatchSettings(idle=settings.ttl)
                 self._put("watcher", lambda inner: Watcher(inner, watched, told, watching))
@@ -120,6 +127,7 @@ class Pipeline:
             self._put("meter", meter)
         self.layers = MappingProxyType(dict(reversed(self._layers.items())))
         self.handle = self._inner.handle
+        self.at_hand = self._inner.at_hand if "cache" in self._layers and isinstance(self._inner, Keeps) else None
 
     def _put(self, name: str, around: Around) -> None:
         self._inner = self._layers[name] = around(self._inner)
