@@ -61,6 +61,18 @@ async def test_a_kept_answer_is_marked_and_a_write_ends_it(tmp_path: Path, monke
     await app.aclose()
 
 
+@pytest.mark.parametrize("dedup", [False, True])
+async def test_what_is_written_to_users_is_in_the_trail_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dedup: bool
+) -> None:
+    app, _ = await opened(tmp_path, monkeypatch, cache=True, dedup=dedup)
+    crm = app.services(somebody())
+    assert (await crm.audit.list()).items == ()
+    made = await crm.users.create(email="a@tenant.test", display_name="A", role="viewer")
+    assert made.id in [entry.record_id for entry in (await crm.audit.list()).items]
+    await app.aclose()
+
+
 async def test_nobody_gets_another_tenants_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     app, _ = await opened(tmp_path, monkeypatch, cache=True, dedup=True, batch=True)
     one, two = app.services(somebody()), app.services(somebody())
