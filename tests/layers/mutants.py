@@ -50,7 +50,7 @@ MUTANTS = (
         "                self._stop(flight)",
     ),
     Mutant("a failed flight tells nobody", "single_flight", "flight.set_exception(error)", "pass"),
-    Mutant("tenants share batches", "batching", "key = (request.identity, request.resource", "key = (request.resource"),
+    Mutant("tenants share batches", "batching", "key = (who.tenant_id, who.user_id, who.role, who.email, ", "key = ("),
     Mutant("users share the cache", "caching", "self._whose(request.identity)", '""'),
     Mutant("users share flights", "single_flight", "self._whose(request.identity)", '""'),
     Mutant("roles share answers", "keys", "return identity.role", 'return ""'),

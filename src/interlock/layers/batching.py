@@ -104,7 +104,9 @@ class Batch:
     def _find(self, request: Request) -> tuple[Hashable, Gathering | None]:
         """What the request may join, and where it stands."""
         deleted = "without" if request.query is None else request.query.deleted
-        key = (request.identity, request.resource, deleted, request.epoch)
+        who = request.identity
+        # Its parts: to hash the identity itself, three times over, would cost more than all of this.
+        key = (who.tenant_id, who.user_id, who.role, who.email, request.resource, deleted, request.epoch)
         gathering = self._open.get(key)
         if gathering is not None and gathering.size + len(request.ids) > self._most:
             self._close(gathering)
@@ -155,7 +157,13 @@ class Batch:
         gathering.sent = True
         self.batches += 1
         try:
-            asked = [one for one in gathering.asked if not one[1].done()]
+            asked = gathering.asked
+            if len(asked) == 1:
+                # Nearly always, where little is going on.
+                if not asked[0][1].done():
+                    await self._alone(*asked[0])
+                return
+            asked = [one for one in asked if not one[1].done()]
             if len(asked) > 1:
                 await self._together(asked)
             elif asked:

@@ -54,6 +54,13 @@ class _Entry:
         self.ends = ends
         self.refreshing = False
 
+    def given(self) -> Response:
+        """The answer, marked as a kept one when it is first given: most never are."""
+        answer = self.answer
+        if not answer.cached:
+            answer = self.answer = msgspec.structs.replace(answer, cached=True)
+        return answer
+
 
 class _Held:
     """What is kept of one scope."""
@@ -101,15 +108,20 @@ class Cache:
         self.kept = 0
         self.hits = 0
         self.misses = 0
+        self._looked: tuple[Request | None, Hashable] = (None, None)
 
     async def handle(self, request: Request) -> Response:
         """A kept answer, marked `cached`, or the inner one."""
         if request.verb not in READS:
             return await self._write(request)
-        try:
-            key = read_key(request, self._whose(request.identity))
-        except TypeError:
-            return await self._inner(request)
+        looked = self._looked
+        if looked[0] is request:
+            key = looked[1]
+        else:
+            try:
+                key = read_key(request, self._whose(request.identity))
+            except TypeError:
+                return await self._inner(request)
         scope = (request.identity.tenant_id, request.resource)
         held = self._scopes.get(scope)
         if held is None:
@@ -119,11 +131,11 @@ class Cache:
             now = (self._clock or self._here())()
             if now < entry.refresh:
                 self.hits += 1
-                return entry.answer
+                return entry.given()
             if now < entry.ends:
                 self.hits += 1
                 self._refresh(request, scope, key, entry)
-                return entry.answer
+                return entry.given()
         self.misses += 1
         writes = held.writes
         try:
@@ -147,11 +159,17 @@ class Cache:
         held = self._scopes.get((identity.tenant_id, request.resource))
         if held is None:
             return None
-        entry = held.gets.get(read_key(request, self._whose(identity)))
-        if entry is None or (self._clock or self._here())() >= entry.refresh:
+        key = read_key(request, self._whose(identity))
+        entry = held.gets.get(key)
+        if entry is None:
+            # Whoever finds nothing asks `handle` next, and needs the key again.
+            self._looked = (request, key)
+            return None
+        if (self._clock or self._here())() >= entry.refresh:
             return None
         self.hits += 1
-        return entry.answer
+        answer = entry.answer
+        return answer if answer.cached else entry.given()
 
     async def aclose(self) -> None:
         """Stop refreshing."""
@@ -166,7 +184,7 @@ class Cache:
         now = (self._clock or self._here())()
         if held.entry(request, key) is not old or now >= old.ends + self._settings.stale_if_error:
             return None
-        return msgspec.structs.replace(old.answer, stale=True)
+        return msgspec.structs.replace(old.given(), stale=True)
 
     def _here(self) -> Callable[[], float]:
         """The clock. Asked for once: which loop runs costs more than all the rest."""
@@ -196,8 +214,7 @@ class Cache:
         ttl = settings.ttl if answer.rows or answer.groups else settings.negative_ttl
         ttl *= 1.0 - 0.1 * self._draw.random()
         now = (self._clock or self._here())()
-        kept = msgspec.structs.replace(answer, cached=True)
-        entry = _Entry(kept, request.ids, now + ttl * (1 - settings.early), now + ttl)
+        entry = _Entry(answer, request.ids, now + ttl * (1 - settings.early), now + ttl)
         if request.verb == "get":
             entries = held.gets
             for record_id in request.ids:
