@@ -275,7 +275,7 @@ MUTANTS = (
     Mutant(
         "a trial that was given up is never over",
         "breaker",
-        "            self._trials.pop(trial, None)\n            raise",
+        "            self._trials.pop(trial, None)\n            self._shared.end(trial)\n            raise",
         "            raise",
     ),
     Mutant("an open breaker stays open", "breaker", "            if now < self._until:", "            if True:"),
