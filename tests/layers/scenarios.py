@@ -145,19 +145,22 @@ async def call_that_is_cancelled_from_below(m: Modules) -> None:
     assert caller.cancelled()
 
 
-async def batch_for_nobody(m: Modules) -> None:
-    backend = Backend(LONG)
-    batch = m["batching"].Batch(backend)
-    callers = [asyncio.ensure_future(batch.handle(get(one))) for one in "ab"]
-    await asyncio.sleep(1)
-    called = len(backend.calls)
-    for caller in callers:
-        await gone(caller)
-    assert backend.cancelled == called
-
-
 def places(count: int) -> list[asyncio.Future[Response]]:
     return [asyncio.get_running_loop().create_future() for _ in range(count)]
+
+
+async def batch_for_nobody(m: Modules) -> None:
+    backend, loop = Backend(LONG), asyncio.get_running_loop()
+    batch, (place,) = m["batching"].Batch(backend), places(1)
+    gathering = batch.gather(get("a"), place, loop)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(1):
+            await batch.handle(get("b"))
+    assert not backend.cancelled, "the other still waits"
+    place.cancel()
+    gathering.left()
+    await asyncio.sleep(0.01)
+    assert backend.cancelled == 1
 
 
 async def one_leaves_a_batch(m: Modules) -> None:
