@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import sys
 import types
@@ -56,6 +57,7 @@ def quiet() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.collect()
         sys.unraisablehook, logger.level = hook, level
 
 

@@ -128,7 +128,11 @@ async def test_where_the_trail_is_at_home_entries_are_only_acknowledged(world: W
     await world.agent.customers.create(company_name="A")
     relay = AuditRelay(lambda: [("test", world.backend)], lambda: world.router.route("audit"))
     before = (await world.manager.audit.list(limit=1, count="exact")).total
-    assert await relay.flush() == 0
+    # Where the database is not this test's alone, others have left entries too.
+    for _ in range(1000):
+        assert await relay.flush() == 0
+        if not await world.backend.pending_audit():
+            break
     assert len(await world.backend.pending_audit()) == 0
     assert (await world.manager.audit.list(limit=1, count="exact")).total == before
 
