@@ -21,7 +21,7 @@ MUTANTS = (
     Mutant("writes are not counted", "caching", "held.writes += 1", "held.writes += 0"),
     Mutant("lists outlive writes", "caching", "            held.lists.clear()\n            for", "            for"),
     Mutant("gets outlive writes", "caching", "held.gets.pop(key).ids", "held.gets[key].ids"),
-    Mutant("gets are not found by record", "caching", "held.of_record.setdefault(record_id, set()).add(key)", "pass"),
+    Mutant("gets are not found by record", "caching", "of_record[record_id] = {key}", "pass"),
     Mutant("fills are kept while a write may still land", "caching", "if not self._told.settled(scope):", "if False:"),
     Mutant(
         "a write that was given up is taken for no write",

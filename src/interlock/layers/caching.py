@@ -159,7 +159,9 @@ class Cache:
         held = self._scopes.get((identity.tenant_id, request.resource))
         if held is None:
             return None
-        key = read_key(request, self._whose(identity))
+        query = request.query
+        # `read_key`, written out: a hit costs little else.
+        key = (self._whose(identity), "get", request.ids, "without" if query is None else query.deleted)
         entry = held.gets.get(key)
         if entry is None:
             # Whoever finds nothing asks `handle` next, and needs the key again.
@@ -217,8 +219,13 @@ class Cache:
         entry = _Entry(answer, request.ids, now + ttl * (1 - settings.early), now + ttl)
         if request.verb == "get":
             entries = held.gets
+            of_record = held.of_record
             for record_id in request.ids:
-                held.of_record.setdefault(record_id, set()).add(key)
+                keys = of_record.get(record_id)
+                if keys is None:
+                    of_record[record_id] = {key}
+                else:
+                    keys.add(key)
         else:
             entries = held.lists
         if key not in entries:

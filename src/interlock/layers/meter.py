@@ -32,6 +32,7 @@ class Meter:
         self._inner_at_hand = inner.at_hand if isinstance(inner, Keeps) else None
         self._counts = counts
         self._well = {verb: counts.of(verb, "ok") for verb in VERBS}
+        self._well_got = self._well["get"]
 
     def at_hand(self, request: Request) -> Response | None:
         """What the inner layer has at hand."""
@@ -40,7 +41,7 @@ class Meter:
         began = perf_counter()
         answer = self._inner_at_hand(request)
         if answer is not None:
-            self._well[request.verb](perf_counter() - began)
+            self._well_got(perf_counter() - began)
         return answer
 
     async def handle(self, request: Request) -> Response:

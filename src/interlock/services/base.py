@@ -212,7 +212,8 @@ class EntityService(Generic[R]):
         resource = entity.resource
         check(identity, resource, "get")
         route = context.route(entity.service)
-        request = Request("get", resource, identity, _WITH_DELETED.get(deleted), (id,), epoch=route.epoch)
+        query = None if deleted == "without" else _WITH_DELETED.get(deleted)
+        request = Request("get", resource, identity, query, (id,), epoch=route.epoch)
         at_hand = route.at_hand
         answer = None if at_hand is None else at_hand(request)
         if answer is None:
