@@ -1,4 +1,4 @@
-# Five commands: run, test, check, bench, docs. Each installs what it needs, once.
+# Each command installs what it needs, once.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -7,12 +7,14 @@ BIN := .venv/bin
 NODE_PROJECTS := $(shell find devstack tests -name package-lock.json -not -path '*/node_modules/*' 2>/dev/null)
 NODE_STAMPS := $(patsubst %/package-lock.json,%/node_modules/.package-lock.json,$(NODE_PROJECTS))
 
-.PHONY: help run test check bench docs setup servers debian node clean
+.PHONY: help run test check soak dates bench docs setup servers debian node clean
 
 help:
 	@echo "make run    the real API, the gateway and the ten services, on demo data"
-	@echo "make test   ruff, mypy and every test"
+	@echo "make test   ruff, mypy and every rule once, in ten minutes"
 	@echo "make check  ruff and mypy alone"
+	@echo "make soak   what is long and random, into soak/results.json; PART=\"races day\" runs these parts"
+	@echo "make dates  what reads a clock, at the nights and in the zones in which clocks go wrong"
 	@echo "make bench  the benchmarks, into bench/results.json"
 	@echo "make docs   the tests of the documentation: completeness, and every block run"
 
@@ -49,7 +51,13 @@ check: setup
 	$(BIN)/mypy
 
 test: check servers
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q --numprocesses logical --maxprocesses 4 --dist worksteal
+
+soak: setup servers
+	$(BIN)/python -m soak $(PART)
+
+dates: PART := dates
+dates: soak
 
 bench: setup node
 	devstack/install.sh wrk

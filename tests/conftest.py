@@ -1,11 +1,37 @@
-"""What all tests share: the event loop, and what a missing server means."""
+"""What all tests share: the event loop, what a missing server means, and one PostgreSQL for all workers."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Any
 
 import pytest
+from tests.summary import Summary
+
+from interlock.testing.servers import PostgresServer, ServerMissing
+
+SHARED = pytest.StashKey[PostgresServer]()
+"""The server that the process which starts the workers keeps for them."""
+
+
+class ServersOfWorkers:
+    """Starts what the workers share before the first of them, and stops it after the last."""
+
+    def pytest_configure_node(self, node: Any) -> None:
+        with suppress(ServerMissing):  # the tests that need it say so
+            stash = node.config.stash
+            if SHARED not in stash:
+                stash[SHARED] = PostgresServer()
+                node.config.add_cleanup(stash[SHARED].close)
+            node.workerinput["postgres"] = stash[SHARED].address
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Summary())
+    if config.pluginmanager.hasplugin("dsession"):
+        config.pluginmanager.register(ServersOfWorkers())
 
 
 @pytest.fixture
@@ -23,3 +49,18 @@ def missing() -> Callable[[str], None]:
         pytest.skip(f"{what} is missing; `make setup` installs it")
 
     return miss
+
+
+@pytest.fixture(scope="session")
+def postgres(request: pytest.FixtureRequest, missing: Callable[[str], None]) -> Iterator[PostgresServer]:
+    """One PostgreSQL for all workers: each test makes databases of its own, and none stops it."""
+    if address := getattr(request.config, "workerinput", {}).get("postgres"):
+        yield PostgresServer.attach(address)
+        return
+    try:
+        server = PostgresServer()
+    except ServerMissing as error:
+        missing(str(error))
+        raise
+    with server:
+        yield server

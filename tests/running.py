@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.patience import PATIENCE
+
 __all__ = ["Product", "command", "free_ports", "started"]
 
 
@@ -55,7 +57,7 @@ def command(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> 
         env={**os.environ, "COLUMNS": "160", "NO_COLOR": "1", **(env or {})},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
 
@@ -94,5 +96,5 @@ def started(folder: Path, **settings: str) -> Iterator[Product]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        process.wait(30)
+        process.wait(PATIENCE)
         process.stdout.close()

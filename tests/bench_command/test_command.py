@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from tests.patience import PATIENCE
 from tests.running import command
 
 from interlock.cli.benching import plan as planning
@@ -175,7 +176,7 @@ def test_a_signal_ends_it_cleaned_up_with_what_it_has(tmp_path: Path, sent: sign
     try:
         until_rows(database, 750)
         process.send_signal(sent)
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=PATIENCE)
     finally:
         process.kill()
     assert (process.returncode, err) == (130, "")
@@ -192,9 +193,9 @@ def rows(database: Path, where: str = "") -> int:
         return int(count)
 
 
-def until_rows(database: Path, wanted: int, patience: float = 60) -> None:
+def until_rows(database: Path, wanted: int) -> None:
     """Return once the bench has made so many records: the 700 that it works on, and some that it measures."""
-    given_up = time.monotonic() + patience
+    given_up = time.monotonic() + PATIENCE
     while time.monotonic() < given_up:
         try:
             if database.exists() and rows(database) >= wanted:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 from tests.running import Product, command, started
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,7 +124,7 @@ def test_token_is_one_that_the_gateway_takes(product: Product) -> None:
     request = urllib.request.Request(
         f"{product.ready['gateway']}/api/v1/auth/me", headers={"Authorization": f"Bearer {token}"}
     )
-    with urllib.request.urlopen(request, timeout=10) as reply:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
         assert reply.status == 200
     assert product.json("token")["accessToken"].count(".") == 2
 

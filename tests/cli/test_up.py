@@ -8,33 +8,22 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.patience import PATIENCE, until
 from tests.running import Product, command, free_ports, started
 from tests.settings.test_settings import GUIDE_ENV
 
 
 def answers(url: str) -> bool:
     try:
-        with urllib.request.urlopen(url, timeout=5) as reply:
+        with urllib.request.urlopen(url, timeout=PATIENCE) as reply:
             return bool(reply.status == 200)
     except OSError:
         return False
-
-
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> bool:
-    """Whether the condition comes to hold; a bound on waiting, not on how fast it must be."""
-    end = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > end:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def test_it_starts_both_servers_and_stops_them(tmp_path: Path) -> None:
@@ -48,7 +37,7 @@ def test_it_starts_both_servers_and_stops_them(tmp_path: Path) -> None:
         assert {row["health"] for row in rows} == {"healthy"}
         assert product.json("call", "customers.list", "limit=1")["items"]
         product.process.send_signal(signal.SIGINT)
-        assert product.process.wait(30) == 0
+        assert product.process.wait(PATIENCE) == 0
         assert not [each for each in family if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
         assert not (tmp_path / ".interlock" / "run.json").exists()
 
@@ -57,8 +46,8 @@ def test_killed_outright_it_leaves_no_orphans(tmp_path: Path) -> None:
     with started(tmp_path) as product:
         family = psutil.Process(product.process.pid).children(recursive=True)
         product.process.kill()
-        product.process.wait(30)
-        gone, alive = psutil.wait_procs(family, timeout=30)
+        product.process.wait(PATIENCE)
+        gone, alive = psutil.wait_procs(family, timeout=PATIENCE)
         assert len(gone) == 2
         assert not alive
     assert command(tmp_path, "switch", "customers", "sql").returncode == 3, (
@@ -70,10 +59,10 @@ def test_a_server_that_dies_ends_it_all(tmp_path: Path) -> None:
     with started(tmp_path) as product:
         family = psutil.Process(product.process.pid).children(recursive=True)
         family[0].kill()
-        assert product.process.wait(30) == 3
+        assert product.process.wait(PATIENCE) == 3
         assert product.process.stdout is not None
         assert "ended by itself" in product.process.stdout.read()
-        assert not psutil.wait_procs(family, timeout=30)[1]
+        assert not psutil.wait_procs(family, timeout=PATIENCE)[1]
 
 
 @pytest.mark.parametrize("variable", ["INTERLOCK_PORT", "INTERLOCK_API_PORT"])
@@ -123,7 +112,7 @@ def served(product: Product, token: str) -> dict[str, str]:
     request = urllib.request.Request(
         f"{product.ready['gateway']}/api/v1/_status", headers={"Authorization": f"Bearer {token}"}
     )
-    with urllib.request.urlopen(request, timeout=10) as reply:
+    with urllib.request.urlopen(request, timeout=PATIENCE) as reply:
         return {row["service"]: row["backend"] for row in json.load(reply)}
 
 
@@ -136,17 +125,17 @@ def test_an_edited_file_switches_services_and_a_bad_one_changes_nothing(tmp_path
     log = tmp_path / ".interlock" / "logs" / "gateway.log"
     with started(tmp_path) as product:
         config.write_text('[backends]\ncustomers = "sql"\nsales = "real"\n')
-        assert until(lambda: backend_of(product, "customers") == "sql")
+        until(lambda: backend_of(product, "customers") == "sql", "customers stayed on mock")
         assert backend_of(product, "sales") == "real"
         assert backend_of(product, "tickets") == "mock"
         token = product.run("token").stdout.strip()
         config.write_text('seed_size = "x"\n[backends]\ncustomers = "fake"\nsales = "mock"\n')
-        assert until(lambda: "'fake' is no backend" in log.read_text())
-        assert until(lambda: "'x' is not a whole number" in log.read_text())
+        until(lambda: "'fake' is no backend" in log.read_text(), "nothing was said of the wrong backend")
+        until(lambda: "'x' is not a whole number" in log.read_text(), "nothing was said of the wrong number")
         now = served(product, token)
         assert (now["customers"], now["sales"]) == ("sql", "real")
         config.write_text("")
-        assert until(lambda: backend_of(product, "customers") == "mock")
+        until(lambda: backend_of(product, "customers") == "mock", "customers stayed on sql")
         assert backend_of(product, "sales") == "mock"
 
 
@@ -154,7 +143,7 @@ def test_a_hang_up_reads_the_configuration_again(tmp_path: Path) -> None:
     log = tmp_path / ".interlock" / "logs" / "gateway.log"
     with started(tmp_path) as product:
         product.process.send_signal(signal.SIGHUP)
-        assert until(lambda: "configuration read again" in log.read_text())
+        until(lambda: "configuration read again" in log.read_text(), "the configuration was not read again")
         assert product.process.poll() is None
 
 
@@ -170,9 +159,9 @@ def test_serve_serves_the_reference_api_and_stops(tmp_path: Path) -> None:
         stdout=subprocess.DEVNULL,
     ) as process:
         try:
-            assert until(lambda: answers(f"http://127.0.0.1:{port}/readyz"))
+            until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), "it never got ready")
             done = command(tmp_path, "--json", "status", env=env)
             assert '"sql"' in done.stdout
         finally:
             process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(PATIENCE) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -18,24 +18,13 @@ from interlock.testing.conformance import (
 )
 from interlock.testing.differential import DifferentialConformance
 from interlock.testing.samples import TEST_ENTITIES
-from interlock.testing.servers import PostgresServer, ServerMissing
+from interlock.testing.servers import PostgresServer
 
 ALL = (*ENTITIES, *TEST_ENTITIES)
 
 
-@pytest.fixture(scope="module")
-def server(missing: Callable[[str], None]) -> Iterator[PostgresServer]:
-    try:
-        server = PostgresServer()
-    except ServerMissing as error:
-        missing(str(error))
-        raise
-    with server:
-        yield server
-
-
-async def opened(server: PostgresServer) -> SqlBackend:
-    url = server.new_database()
+async def opened(postgres: PostgresServer) -> SqlBackend:
+    url = postgres.new_database()
     await migrate(url, ALL)
     backend = SqlBackend(url, ALL)
     await backend.open()
@@ -43,8 +32,8 @@ async def opened(server: PostgresServer) -> SqlBackend:
 
 
 @pytest.fixture(scope="module")
-async def shared(server: PostgresServer) -> AsyncIterator[SqlBackend]:
-    backend = await opened(server)
+async def shared(postgres: PostgresServer) -> AsyncIterator[SqlBackend]:
+    backend = await opened(postgres)
     yield backend
     await backend.aclose()
 
@@ -62,7 +51,7 @@ class TestPostgres(
         return Subject(shared)
 
     @pytest.fixture
-    async def another(self, server: PostgresServer) -> AsyncIterator[Subject]:
-        backend = await opened(server)
+    async def another(self, postgres: PostgresServer) -> AsyncIterator[Subject]:
+        backend = await opened(postgres)
         yield Subject(backend)
         await backend.aclose()

@@ -2,25 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from interlock.control import ControlStore
-from interlock.testing.servers import PostgresServer, ServerMissing
-
-
-@pytest.fixture(scope="session")
-def server(missing: Callable[[str], None]) -> Iterator[PostgresServer]:
-    """One PostgreSQL for these tests."""
-    try:
-        server = PostgresServer()
-    except ServerMissing as error:
-        missing(str(error))
-        raise
-    with server:
-        yield server
+from interlock.testing.servers import PostgresServer
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -28,7 +16,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """An empty database of each kind."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path}/control.db"
-    server: PostgresServer = request.getfixturevalue("server")
+    server: PostgresServer = request.getfixturevalue("postgres")
     return server.new_database()
 
 

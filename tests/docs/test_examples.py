@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from datetime import date
 from decimal import Decimal
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from examples.projects import OWN, PROJECTS, Projects
+from tests.patience import PATIENCE
 
 from interlock.app import App
 from interlock.backends.sql import migrate
@@ -23,7 +24,6 @@ from interlock.gateway import create_app
 from interlock.gateway.server import serving
 from interlock.identifiers import new_id
 from interlock.settings import Settings
-from interlock.testing.servers import PostgresServer, ServerMissing
 
 pytestmark = pytest.mark.anyio
 
@@ -32,15 +32,11 @@ ADA = Identity(new_id(), new_id(), "admin", "ada@example.com")
 
 
 @pytest.fixture(params=["mock", "sqlite", "postgresql", "real"])
-async def app(request: pytest.FixtureRequest, tmp_path: Path, missing: Callable[[str], None]) -> AsyncIterator[App]:
+async def app(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[App]:
     settings = Settings(home=tmp_path, api_mode="mock" if request.param == "mock" else "sql", seed_size=0)
     async with AsyncExitStack() as stack:
         if request.param == "postgresql":
-            try:
-                server = stack.enter_context(PostgresServer())
-            except ServerMissing as error:
-                missing(str(error))
-            url = server.new_database()
+            url = request.getfixturevalue("postgres").new_database()
             await migrate(url, (*ENTITIES, PROJECTS))
             settings = Settings(home=tmp_path, api_mode="sql", database_url=url)
         app = await App.open(settings, own=OWN)
@@ -84,7 +80,7 @@ def test_the_example_runs_as_a_program(tmp_path: Path) -> None:
         env=env,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert done.stdout == ("late: Bridge; then: state: Bridge is finished and stays as it is; make a new project\n"), (

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.patience import PATIENCE
+
 ROOT = Path(__file__).resolve().parents[2]
 STARTS = ("make run", "interlock up", "interlock serve")
 
@@ -73,7 +75,7 @@ def run(step: Step, folder: Path, env: Mapping[str, str], ports: Mapping[str, st
         [sys.executable, "-c", step.command] if step.kind == "python" else ["bash", "-c", moved(step.command, ports)]
     )
     done = subprocess.run(
-        arguments, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=120, check=False
+        arguments, cwd=folder, env={**os.environ, **env}, capture_output=True, text=True, timeout=PATIENCE, check=False
     )
     output = done.stdout + done.stderr
     where = f"{step.page}:{step.line}: {step.command}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.patience import PATIENCE
 
 from interlock.app import App
 from interlock.contract import Identity
@@ -38,7 +39,7 @@ class Gateway:
 
     def bearer(self, token: str | None) -> httpx.AsyncClient:
         headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-        client = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=20)
+        client = httpx.AsyncClient(base_url=self.url, headers=headers, timeout=PATIENCE)
         self.clients.append(client)
         return client
 

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.gateway.conftest import PREFIX, Gateway, opened
+from tests.patience import PATIENCE
 
 from interlock.app import App
 from interlock.backends.memory import MemoryBackend
@@ -262,7 +263,7 @@ async def test_an_old_page_in_place_of_a_backend_that_is_away_says_so(
         fresh = await client.get(URL)
         assert "cache-status" not in fresh.headers
         away = True
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while "cache-status" not in (answer := await client.get(URL)).headers:
                 assert (answer.status_code, answer.content) == (200, fresh.content)
         assert answer.headers["cache-status"] == "interlock; hit; detail=stale"
@@ -285,7 +286,7 @@ async def test_memory_is_bounded_and_forgets_what_nobody_asks_for() -> None:
     assert memory.get(1) == bytes(6)
     memory.drop(1)
     assert memory.get(1) is None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(PATIENCE):
         while len(memory):  # noqa: ASYNC110 - memory tells nobody when it forgets
             await asyncio.sleep(0.001)
 

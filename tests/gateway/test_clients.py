@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.gateway.conftest import Gateway
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +34,7 @@ async def seen_by(script: str, gateway: Gateway, missing: Callable[[str], None])
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:

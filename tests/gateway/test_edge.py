@@ -13,6 +13,7 @@ import httpx
 import jwt
 import pytest
 from tests.gateway.conftest import PREFIX, Gateway
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -192,8 +193,8 @@ async def test_sigterm_ends_it_cleanly_though_somebody_listens(tmp_path: Path, g
         env={**os.environ},
     )
     try:
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=20) as client:
-            async with asyncio.timeout(30):
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=PATIENCE) as client:
+            async with asyncio.timeout(PATIENCE):
                 while True:
                     try:
                         if (await client.get("/readyz")).status_code == 200:
@@ -206,10 +207,10 @@ async def test_sigterm_ends_it_cleanly_though_somebody_listens(tmp_path: Path, g
                 lines = stream.aiter_lines()
                 await anext(lines)
                 process.send_signal(signal.SIGTERM)
-                async with asyncio.timeout(15):
+                async with asyncio.timeout(PATIENCE):
                     async for _ in lines:
                         pass
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             out, err = await process.communicate()
     finally:
         if process.returncode is None:

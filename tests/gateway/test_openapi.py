@@ -13,6 +13,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from tests.gateway.conftest import PREFIX, Gateway, opened
+from tests.patience import PATIENCE
 
 from interlock.contract import Identity
 from interlock.gateway.openapi import document
@@ -40,7 +41,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Gateway, 
 
     thread = threading.Thread(target=loop.run_until_complete, args=(run(),))
     thread.start()
-    assert ready.wait(30)
+    assert ready.wait(PATIENCE)
     gateway = found[0]
     try:
         yield gateway, gateway.app.issuer.mint(Identity(new_id(), "north", "admin"), 900)

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.gateway.conftest import PREFIX, Gateway
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -320,7 +321,7 @@ async def test_changes(gateway: Gateway) -> None:
 async def events_of(lines: Any, wanted: int) -> list[dict[str, Any]]:
     events: list[dict[str, Any]] = []
     event: dict[str, Any] = {}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         async for line in lines:
             name, _, value = line.partition(": ")
             if name in ("id", "event"):

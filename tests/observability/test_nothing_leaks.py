@@ -17,6 +17,7 @@ import structlog
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 from tests.observability.listening import Listener, listening
+from tests.patience import PATIENCE
 from tests.running import started
 
 from interlock.app import App
@@ -243,7 +244,7 @@ async def test_nothing_that_went_in_comes_out(
     try:
         if mode == "sql":
             await seed_demo(app.router.route("customers").backend, size=12)
-        async with serving(create_app(app)) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with serving(create_app(app)) as url, httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
 
             async def sign_in() -> str:
                 found = await client.post(
@@ -341,7 +342,9 @@ def test_the_product_as_processes_tells_nothing(
     ) as product:
 
         async def calls() -> tuple[dict[str, str], str]:
-            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{product.ports['8000']}", timeout=30) as client:
+            async with httpx.AsyncClient(
+                base_url=f"http://127.0.0.1:{product.ports['8000']}", timeout=PATIENCE
+            ) as client:
 
                 async def sign_in() -> str:
                     body = {"email": "admin@acme.test", "password": PASSWORD}

@@ -14,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from tests.patience import PATIENCE
 
 from interlock.app import App
 from interlock.contract import Identity
@@ -47,7 +48,13 @@ def promtool() -> str:
 
 def checked(promtool: str, *words: str, stdin: str | None = None) -> None:
     done = subprocess.run(
-        [promtool, *words], cwd=OPS / "prometheus", input=stdin, capture_output=True, text=True, timeout=60, check=False
+        [promtool, *words],
+        cwd=OPS / "prometheus",
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert not stdin or not done.stderr, done.stderr
@@ -69,7 +76,7 @@ async def exported(tmp_path: Path) -> AsyncIterator[str]:
     )
     app = await App.open(settings)
     try:
-        async with serving(create_app(app)) as url, httpx.AsyncClient(base_url=url, timeout=30) as client:
+        async with serving(create_app(app)) as url, httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
             identity = Identity(new_id(), "north", "admin", "admin@north.test")
             client.headers["Authorization"] = f"Bearer {app.issuer.mint(identity, 600)}"
             assert (await client.post("/api/v1/customers", json={"companyName": "Acme"})).status_code == 201

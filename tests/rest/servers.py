@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+from tests.patience import PATIENCE
 
 HERE = Path(__file__).parent
 BIN = HERE / "json_server" / "node_modules" / ".bin" / "json-server"
@@ -65,7 +66,7 @@ async def json_server(folder: Path, resources: Sequence[str]) -> AsyncIterator[s
 
 
 async def _listening(port: int, process: asyncio.subprocess.Process) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while True:
             if process.returncode is not None:
                 assert process.stderr is not None

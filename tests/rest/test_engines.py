@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 from tests.rest.servers import serving
 
 from interlock.errors import DeadlineExceeded, InterlockError, OutcomeUnknown, Unavailable
@@ -143,7 +144,7 @@ async def test_bodies_stream_both_ways(engine: Engine, server: HostileServer) ->
 
 async def test_a_stream_gives_what_has_come_so_far(engine: Engine, server: HostileServer) -> None:
     server.behave(stall_body(b"data: 1\n\n" + b"x" * 1000, keep=9))
-    async with asyncio.timeout(20), engine.stream(Call("GET", server.url, timeout=None)) as reply:
+    async with asyncio.timeout(PATIENCE), engine.stream(Call("GET", server.url, timeout=None)) as reply:
         assert await anext(reply.chunks) == b"data: 1\n\n"
 
 
@@ -176,7 +177,7 @@ async def test_an_error_of_the_streamed_body_reaches_the_caller(engine: Engine) 
 async def test_cancelling_leaves_the_engine_usable(engine: Engine, server: HostileServer) -> None:
     server.behave(hang(), status(200, b"ok"))
     task = asyncio.create_task(engine.send(Call("GET", server.url)))
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         while not server.requests:  # noqa: ASYNC110 - the server remembers, and tells nobody
             await asyncio.sleep(0.01)
     task.cancel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -12,21 +12,9 @@ from interlock.backends.sql import SqlBackend, migrate
 from interlock.contract import Identity
 from interlock.entities import ENTITIES
 from interlock.identifiers import new_id
-from interlock.testing.servers import PostgresServer, ServerMissing
+from interlock.testing.servers import PostgresServer
 
 Open = Callable[[str], Awaitable[SqlBackend]]
-
-
-@pytest.fixture(scope="session")
-def server(missing: Callable[[str], None]) -> Iterator[PostgresServer]:
-    """One PostgreSQL for these tests; whoever stops it starts it again."""
-    try:
-        server = PostgresServer()
-    except ServerMissing as error:
-        missing(str(error))
-        raise
-    with server:
-        yield server
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -34,7 +22,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A new, empty database of each kind."""
     if request.param == "sqlite":
         return f"sqlite+aiosqlite:///{tmp_path}/test.db"
-    server: PostgresServer = request.getfixturevalue("server")
+    server: PostgresServer = request.getfixturevalue("postgres")
     return server.new_database()
 
 

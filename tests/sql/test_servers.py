@@ -11,16 +11,16 @@ from interlock.testing import servers
 from interlock.testing.servers import PostgresServer, ServerMissing
 
 
-def test_databases_are_copies_of_their_template_and_share_nothing(server: PostgresServer) -> None:
-    first = server.new_database().rpartition("/")[2]
-    server.execute("create table things (id int)", "insert into things values (1)", database=first)
-    second = server.new_database(template=first).rpartition("/")[2]
-    server.execute("insert into things values (2)", "select 1 / (count(*) - 1) from things", database=second)
+def test_databases_are_copies_of_their_template_and_share_nothing(postgres: PostgresServer) -> None:
+    first = postgres.new_database().rpartition("/")[2]
+    postgres.execute("create table things (id int)", "insert into things values (1)", database=first)
+    second = postgres.new_database(template=first).rpartition("/")[2]
+    postgres.execute("insert into things values (2)", "select 1 / (count(*) - 1) from things", database=second)
     with pytest.raises(RuntimeError, match="division by zero"):
-        server.execute("select 1 / (count(*) - 1) from things", database=first)
+        postgres.execute("select 1 / (count(*) - 1) from things", database=first)
 
 
-def test_a_port_that_is_taken_meanwhile_is_given_up(monkeypatch: pytest.MonkeyPatch, server: PostgresServer) -> None:
+def test_a_port_that_is_taken_meanwhile_is_given_up(monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer) -> None:
     real = servers.free_port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
@@ -32,10 +32,10 @@ def test_a_port_that_is_taken_meanwhile_is_given_up(monkeypatch: pytest.MonkeyPa
             own.execute("select 1")
 
 
-def test_closing_leaves_nothing(server: PostgresServer) -> None:
+def test_closing_leaves_nothing(postgres: PostgresServer) -> None:
     own = PostgresServer()
     folder = own._folder
-    assert own.port != server.port
+    assert own.port != postgres.port
     assert folder.exists()
     own.close()
     own.close()

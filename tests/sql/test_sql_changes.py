@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 import pytest
+from tests.patience import PATIENCE
 
 from interlock.backends.sql.changes import Hub, Notice, Watch, notices_of
 from interlock.contract import Change
@@ -26,7 +27,7 @@ def changes(count: int, resource: str = "customers") -> list[Change]:
 
 
 async def given(watch: Watch, count: int) -> list[Change]:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         return [await anext(watch) for _ in range(count)]
 
 
@@ -61,7 +62,7 @@ async def test_resuming_where_nothing_was_missed_gives_nothing() -> None:
     assert [change async for change in watch] == []
 
 
-@pytest.mark.parametrize("position", ["", "nonsense", f"{new_id()}.1"])
+@pytest.mark.parametrize("position", ["", "nonsense", f"{new_id()}.1"], ids=["empty", "nonsense", "of another process"])
 async def test_an_unknown_position_resyncs(position: str) -> None:
     hub = Hub()
     hub.watch(KEY, None, ready)

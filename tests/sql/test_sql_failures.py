@@ -48,12 +48,12 @@ async def test_a_dead_server_is_unavailable(me: Identity) -> None:
     await backend.aclose()
 
 
-async def test_a_database_that_is_not_there_is_misconfigured(server: PostgresServer, me: Identity) -> None:
-    backend = SqlBackend(server.url("nowhere"), ENTITIES)
+async def test_a_database_that_is_not_there_is_misconfigured(postgres: PostgresServer, me: Identity) -> None:
+    backend = SqlBackend(postgres.url("nowhere"), ENTITIES)
     with pytest.raises(Misconfigured, match="check the URL"):
         await backend.handle(finding(me))
     with pytest.raises(Misconfigured, match="check the URL"):
-        await migrate(server.url("nowhere"))
+        await migrate(postgres.url("nowhere"))
     await backend.aclose()
 
 
@@ -101,13 +101,13 @@ async def test_a_restart_between_two_calls_is_not_noticed(opened: Open, me: Iden
 
 
 async def test_a_backend_thrown_out_in_the_middle_tries_once_more(
-    server: PostgresServer, opened: Open, me: Identity
+    postgres: PostgresServer, opened: Open, me: Identity
 ) -> None:
-    url = server.new_database()
+    url = postgres.new_database()
     backend = await opened(url)
     await backend.handle(creation(me))
     name = make_url(url).database
-    server.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")  # noqa: S608 - our own name
+    postgres.execute(f"select pg_terminate_backend(pid) from pg_stat_activity where datname = '{name}'")  # noqa: S608 - our own name
     assert (await backend.handle(creation(me))).outcomes[0].ok
     assert (await backend.handle(finding(me))).total == 2
 
@@ -146,9 +146,9 @@ async def proxy(url: str, *, deaf_commits: list[int]) -> AsyncIterator[str]:
 
 
 async def test_a_commit_without_an_answer_is_found_out_by_its_operation_id(
-    server: PostgresServer, opened: Open, me: Identity
+    postgres: PostgresServer, opened: Open, me: Identity
 ) -> None:
-    url = server.new_database()
+    url = postgres.new_database()
     await migrate(url)
     deaf: list[int] = []
     async with proxy(url, deaf_commits=deaf) as through:
@@ -162,9 +162,9 @@ async def test_a_commit_without_an_answer_is_found_out_by_its_operation_id(
 
 
 async def test_a_commit_without_an_answer_is_an_unknown_outcome(
-    server: PostgresServer, opened: Open, me: Identity
+    postgres: PostgresServer, opened: Open, me: Identity
 ) -> None:
-    url = server.new_database()
+    url = postgres.new_database()
     await migrate(url)
     deaf: list[int] = []
     async with proxy(url, deaf_commits=deaf) as through:

@@ -79,16 +79,16 @@ async def test_migrations_go_down_to_nothing(url: str) -> None:
     assert await on(url, down) == ["interlock_version"]
 
 
-async def test_processes_that_migrate_at_once_do_not_clash(server: PostgresServer) -> None:
-    url = server.new_database()
+async def test_processes_that_migrate_at_once_do_not_clash(postgres: PostgresServer) -> None:
+    url = postgres.new_database()
     await asyncio.gather(*(migrate(url) for _ in range(4)))
     backend = SqlBackend(url, ENTITIES)
     await backend.open()
     await backend.aclose()
 
 
-async def test_search_has_a_trigram_index(server: PostgresServer) -> None:
-    url = server.new_database()
+async def test_search_has_a_trigram_index(postgres: PostgresServer) -> None:
+    url = postgres.new_database()
     await migrate(url)
     indexes = await on(url, lambda connection: {i["name"] for i in inspect(connection).get_indexes("customers")})
     assert "ix_customers_search" in indexes

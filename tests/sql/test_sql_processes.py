@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable
 from types import MappingProxyType
 
 import pytest
+from tests.patience import PATIENCE
 
 from interlock.backends.sql import SqlBackend
 from interlock.contract import Change, Identity, Query, Request
@@ -22,7 +23,6 @@ from interlock.validation import check_row
 pytestmark = pytest.mark.anyio
 
 Open = Callable[[str], Awaitable[SqlBackend]]
-PATIENCE = 20.0
 
 
 def creation(me: Identity, *names: str, operation_id: str = "", email: str | None = None) -> Request:
@@ -60,9 +60,9 @@ async def test_another_process_sees_each_write_once(url: str, opened: Open, me: 
 
 
 async def test_a_bulk_write_of_another_process_is_told_whole(
-    server: PostgresServer, opened: Open, me: Identity
+    postgres: PostgresServer, opened: Open, me: Identity
 ) -> None:
-    url = server.new_database()
+    url = postgres.new_database()
     one, two = await opened(url), await opened(url)
     stream = two.changes("customers", me)
     first = asyncio.create_task(taken(stream, 1))

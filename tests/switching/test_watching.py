@@ -6,6 +6,7 @@ import asyncio
 from itertools import permutations
 
 import pytest
+from tests.patience import PATIENCE
 from tests.switching.test_switching import ADMIN, app, real_api
 
 from interlock.app import App
@@ -16,7 +17,6 @@ __all__ = ["app", "real_api"]
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 20.0
 OTHER = Identity("01900000-0000-7000-8000-0000000000bb", "01900000-0000-7000-8000-0000000000ba", "admin")
 PAIRS = tuple(permutations(("mock", "sql", "real"), 2))
 

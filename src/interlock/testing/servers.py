@@ -75,12 +75,8 @@ class PostgresServer:
     """
 
     def __init__(self, settings: Sequence[str] = ()) -> None:
-        self._programs = postgres_programs()
-        self._user = _unprivileged()
+        self._locate(Path(tempfile.mkdtemp(prefix="interlock-postgres-")), free_port())
         self._settings = (*_SPEED, *settings)
-        self._folder = Path(tempfile.mkdtemp(prefix="interlock-postgres-"))
-        self._process: subprocess.Popen[bytes] | None = None
-        self.port = free_port()
         try:
             if self._user is not None:
                 shutil.chown(self._folder, self._user)
@@ -101,6 +97,26 @@ class PostgresServer:
         except BaseException:
             self.close()
             raise
+
+    @classmethod
+    def attach(cls, address: str) -> PostgresServer:
+        """The running server of another process, by its `address`: to make databases in; that process stops it."""
+        folder, _, port = address.rpartition(":")
+        attached = cls.__new__(cls)
+        attached._locate(Path(folder), int(port))
+        return attached
+
+    def _locate(self, folder: Path, port: int) -> None:
+        self._programs = postgres_programs()
+        self._user = _unprivileged()
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = port
+
+    @property
+    def address(self) -> str:
+        """What another process of this machine gives to `attach`."""
+        return f"{self._folder}:{self.port}"
 
     def _start_on_a_free_port(self) -> None:
         for _ in range(_PORTS - 1):

@@ -12,7 +12,6 @@ from tests.layers.conform.stacks import (
     EVERYTHING,
     EVERYTHING_SHARED,
     SHARED,
-    AloneSuite,
     Layer,
     Pair,
     around,
@@ -23,7 +22,7 @@ from interlock.contract import Backend
 from interlock.testing.conformance import BackendConformance, ChangesConformance, Subject
 from interlock.testing.servers import RedisServer, ServerMissing
 
-__all__ = ["Alone", "Everything", "alone", "everything", "redis"]
+__all__ = ["Alone", "Everything", "EverythingShared", "alone", "everything", "everything_shared", "redis"]
 
 
 @pytest.fixture(scope="session")
@@ -61,15 +60,23 @@ async def alone(request: pytest.FixtureRequest, inner_backend: Backend, other_ba
         yield pair
 
 
-@pytest.fixture(scope="module", params=[*EVERYTHING, *EVERYTHING_SHARED])
+@pytest.fixture(scope="module", params=EVERYTHING)
 async def everything(
     request: pytest.FixtureRequest, inner_backend: Backend, other_backend: Backend
 ) -> AsyncIterator[Pair]:
-    async with _put(request, inner_backend, other_backend, EVERYTHING, EVERYTHING_SHARED) as pair:
+    async with _put(request, inner_backend, other_backend, EVERYTHING, {}) as pair:
         yield pair
 
 
-class Alone(AloneSuite):  # type: ignore[misc]  # it is one class or the other
+@pytest.fixture(scope="module", params=EVERYTHING_SHARED)
+async def everything_shared(
+    request: pytest.FixtureRequest, inner_backend: Backend, other_backend: Backend
+) -> AsyncIterator[Pair]:
+    async with _put(request, inner_backend, other_backend, {}, EVERYTHING_SHARED) as pair:
+        yield pair
+
+
+class Alone(BackendConformance):
     """Each layer by itself."""
 
     @pytest.fixture
@@ -91,3 +98,15 @@ class Everything(BackendConformance, ChangesConformance):
     @pytest.fixture
     def another(self, everything: Pair) -> Subject:
         return everything.another
+
+
+class EverythingShared(BackendConformance, ChangesConformance):
+    """All layers, with Redis as the cache's store."""
+
+    @pytest.fixture
+    def subject(self, everything_shared: Pair) -> Subject:
+        return everything_shared.one
+
+    @pytest.fixture
+    def another(self, everything_shared: Pair) -> Subject:
+        return everything_shared.another

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, cast
 
 from tests.layers.conform.stacks import SETTINGS
+from tests.patience import PATIENCE
 
 from interlock.abilities import Subscribes
 from interlock.contract import Backend, Response
@@ -19,7 +20,6 @@ from interlock.testing.samples import SAMPLES
 
 __all__ = ["Reader", "hears_of_strangers"]
 
-PATIENCE = 40.0
 Told = tuple[Scope, tuple[str, ...] | None]
 
 

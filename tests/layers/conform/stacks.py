@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from types import MappingProxyType
@@ -35,17 +34,7 @@ from interlock.layers.shared import Membership, MembershipSettings, SharedCache
 from interlock.layers.shared.redis import RedisStore
 from interlock.layers.watching import Watcher, WatchSettings
 from interlock.observability.metrics import Recorder
-from interlock.testing.conformance import BackendConformance, Subject
-from interlock.testing.conformance.bulk import BulkSuite
-from interlock.testing.conformance.concurrency import ConcurrencySuite
-from interlock.testing.conformance.instances import InstancesSuite
-from interlock.testing.conformance.operations import OperationsSuite
-from interlock.testing.conformance.reads import ReadsSuite
-from interlock.testing.conformance.replication import PutSuite
-from interlock.testing.conformance.tenancy import TenancySuite
-from interlock.testing.conformance.trail import TrailSuite
-from interlock.testing.conformance.uniqueness import UniquenessSuite
-from interlock.testing.conformance.writes import WritesSuite
+from interlock.testing.conformance import Subject
 from interlock.testing.samples import TEST_ENTITIES
 
 __all__ = [
@@ -54,7 +43,6 @@ __all__ = [
     "EVERYTHING_SHARED",
     "SETTINGS",
     "SHARED",
-    "AloneSuite",
     "Layer",
     "Pair",
     "around",
@@ -183,25 +171,3 @@ async def around(one: Backend, another: Backend, layer: Layer, other: Layer | No
         if isinstance(wrapped, Closes):
             await wrapped.aclose()
     assert counting.calls < _A_WHOLE_RUN or worked, "the layer has done nothing"
-
-
-class _Layers(
-    WritesSuite,
-    UniquenessSuite,
-    ReadsSuite,
-    BulkSuite,
-    OperationsSuite,
-    ConcurrencySuite,
-    TenancySuite,
-    PutSuite,
-    TrailSuite,
-    InstancesSuite,
-):
-    """What a layer could disturb: every verb, errors and outcomes, tenants, operations, the trail, what happens at once.
-
-    How a filter, a sort, a search or a sum is answered is between the request and the backend: the whole suite, with all of it, runs for each layer over memory,
-    for all layers together over every backend, and for each layer over every backend where CONFORMANCE=whole is set.
-    """
-
-
-AloneSuite: Any = BackendConformance if os.environ.get("CONFORMANCE") == "whole" else _Layers

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from tests.conformance.test_rest import ALL, Tokens
-from tests.conformance.test_sql_postgres import server
 
 from interlock.backends.rest import GatewayBackend, RestSettings
 from interlock.backends.sql import SqlBackend, migrate
@@ -21,8 +20,6 @@ from interlock.identifiers import new_id
 from interlock.testing.harness import new_identity
 from interlock.testing.servers import PostgresServer
 from interlock.tokens import TokenIssuer
-
-__all__ = ["server"]
 
 pytestmark = pytest.mark.anyio
 
@@ -91,7 +88,7 @@ async def test_supabase_asks_once(how: str) -> None:
         await backend.aclose()
 
 
-async def test_sql_asks_for_a_connection_once(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sql_asks_for_a_connection_once(postgres: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> None:
     from interlock.backends.sql.connections import Database
 
     asked: list[object] = []

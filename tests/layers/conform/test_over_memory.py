@@ -5,15 +5,22 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from tests.layers.conform.binding import Alone, Everything, alone, everything, redis
+from tests.layers.conform.binding import (
+    Alone,
+    Everything,
+    EverythingShared,
+    alone,
+    everything,
+    everything_shared,
+    redis,
+)
 
 from interlock.backends.memory import MemoryBackend
 from interlock.contract import Request, Response
 from interlock.entities import ENTITIES
-from interlock.testing.conformance import BackendConformance
 from interlock.testing.samples import TEST_ENTITIES
 
-__all__ = ["alone", "everything", "redis"]
+__all__ = ["alone", "everything", "everything_shared", "redis"]
 
 
 class Elsewhere(MemoryBackend):
@@ -40,9 +47,13 @@ def other_backend() -> MemoryBackend:
     return memory()
 
 
-class TestAlone(Alone, BackendConformance):
-    """Nothing of the suite is left out here."""
+class TestAlone(Alone):
+    """Each layer by itself."""
 
 
 class TestEverything(Everything):
     """In the product's own order."""
+
+
+class TestEverythingShared(EverythingShared):
+    """In the product's own order, with Redis."""

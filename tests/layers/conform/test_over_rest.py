@@ -1,4 +1,4 @@
-"""Each layer alone, and all of them, over rest: real HTTP to a gateway over sql on SQLite."""
+"""All layers together over rest: real HTTP to a gateway over sql on SQLite."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.conformance.conftest import Enrol, enrol
 from tests.conformance.test_rest import real_api
-from tests.layers.conform.binding import Alone, Everything, alone, everything, redis
+from tests.layers.conform.binding import Everything, everything
 
 from interlock.contract import Backend
 
-__all__ = ["alone", "enrol", "everything", "redis"]
+__all__ = ["enrol", "everything"]
 
 
 @pytest.fixture(scope="module")
@@ -24,10 +24,6 @@ async def inner_backend(tmp_path_factory: pytest.TempPathFactory, enrol: Enrol) 
 async def other_backend(tmp_path_factory: pytest.TempPathFactory, enrol: Enrol) -> AsyncIterator[Backend]:
     async with real_api(tmp_path_factory.mktemp("real"), enrol, "pyreqwest") as subject:
         yield subject.backend
-
-
-class TestAlone(Alone):
-    """What a layer could disturb."""
 
 
 class TestEverything(Everything):

@@ -1,4 +1,4 @@
-"""Each layer alone, and all of them, over sql on SQLite."""
+"""All layers together over sql on SQLite."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.conformance.test_sql_sqlite import opened
-from tests.layers.conform.binding import Alone, Everything, alone, everything, redis
+from tests.layers.conform.binding import Everything, everything
 
 from interlock.backends.sql import SqlBackend
 
-__all__ = ["alone", "everything", "redis"]
+__all__ = ["everything"]
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,6 @@ async def other_backend(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterat
     backend = await opened(tmp_path_factory.mktemp("sqlite") / "another.db")
     yield backend
     await backend.aclose()
-
-
-class TestAlone(Alone):
-    """What a layer could disturb."""
 
 
 class TestEverything(Everything):

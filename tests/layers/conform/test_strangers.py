@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 from tests.conformance.test_rest import ALL, OWN, Tokens
-from tests.conformance.test_sql_postgres import server
 from tests.layers.conform.foreign import Reader, hears_of_strangers
 
 from interlock.app import App
@@ -22,8 +21,6 @@ from interlock.gateway.server import serving
 from interlock.settings import Settings
 from interlock.testing.samples import SAMPLES
 from interlock.testing.servers import PostgresServer
-
-__all__ = ["server"]
 
 pytestmark = pytest.mark.anyio
 
@@ -48,14 +45,14 @@ async def test_over_sqlite_from_another_connection(tmp_path: Path) -> None:
         await hears_of_strangers(one, other)
 
 
-async def test_over_postgres_from_another_connection(server: PostgresServer) -> None:
-    url = server.new_database()
+async def test_over_postgres_from_another_connection(postgres: PostgresServer) -> None:
+    url = postgres.new_database()
     await migrate(url, ALL)
     async with sql(url) as one, sql(url) as other:
         await hears_of_strangers(one, other)
 
 
-async def test_a_postgres_that_was_away_costs_all_that_was_kept(server: PostgresServer) -> None:
+async def test_a_postgres_that_was_away_costs_all_that_was_kept(postgres: PostgresServer) -> None:
     with PostgresServer() as own:
         url = own.new_database()
         await migrate(url, ALL)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from tests.patience import PATIENCE
 from tests.supabase.attacks.table import Table
 from tests.supabase.attacks.world import Persona, World
 
@@ -36,7 +37,7 @@ class Listener:
             {"event": "phx_join", "topic": topic, "payload": payload, "ref": "1", "join_ref": "1"}
         )
 
-    async def until(self, wanted: str, seconds: float = 20) -> bool:
+    async def until(self, wanted: str, seconds: float = PATIENCE) -> bool:
         """Listen until a text comes, or the socket ends, or the time is over."""
         try:
             async with asyncio.timeout(seconds):
@@ -89,7 +90,7 @@ def _overhears(world: World, persona: Persona, bindings: list[Any]) -> list[Any]
             assert await owner.until(row), "the control: the owner is told"
             # What comes for the spy comes in order: once their own later change is there, A's would have been.
             mine = await asyncio.to_thread(world.b.post, "customers", {"company_name": "own, overheard"})
-            await spy.until(mine.rows[0]["id"], 3 if persona.token is not world.b.token else 20)
+            await spy.until(mine.rows[0]["id"], 3 if persona.token is not world.b.token else PATIENCE)
             await asyncio.to_thread(world.service.delete, f"customers?tenant_id=eq.{world.a}&id=eq.{row}")
             said = json.dumps(bindings)
             world.check(said, json.dumps(spy.heard))

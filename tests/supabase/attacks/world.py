@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 import httpx
 from supabase.lib.client_options import SyncClientOptions
+from tests.patience import PATIENCE
 
 from interlock.identifiers import new_id
 from supabase import Client, create_client
@@ -141,7 +142,7 @@ class Persona:
     @cached_property
     def client(self) -> Client:
         """The official client, with this token; what it is answered is searched too."""
-        checking = httpx.Client(event_hooks={"response": [self._seen]}, timeout=20)
+        checking = httpx.Client(event_hooks={"response": [self._seen]}, timeout=PATIENCE)
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         options = SyncClientOptions(httpx_client=checking, headers=headers, auto_refresh_token=False)
         client = create_client(self.world.url, self.key or "none", options)
@@ -282,7 +283,7 @@ class World:
         """One request over a connection of its own."""
         parts = urlsplit(self.url)
         kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
-        connection = kind(parts.netloc, timeout=20)
+        connection = kind(parts.netloc, timeout=PATIENCE)
         try:
             connection.putrequest(
                 method, quote(path, safe="/?&=%:;,.*()+@!$'~[]{}\"<>|\\^`#-_"), skip_accept_encoding=True

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.patience import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("programs")
 
@@ -20,7 +21,7 @@ def command(home: Path, port: int, *words: str) -> subprocess.CompletedProcess[s
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("INTERLOCK_", "VITE_"))}
     environment |= {"INTERLOCK_HOME": str(home), "INTERLOCK_SUPABASE_PORT": str(port), "INTERLOCK_SEED_SIZE": "5"}
     argv = [sys.executable, "-m", "interlock", *words]
-    return subprocess.run(argv, env=environment, cwd=home, capture_output=True, text=True, timeout=180)
+    return subprocess.run(argv, env=environment, cwd=home, capture_output=True, text=True, timeout=PATIENCE)
 
 
 def said(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

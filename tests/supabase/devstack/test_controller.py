@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.patience import PATIENCE
 from tests.supabase.devstack.conftest import PROJECT
 from tests.supabase.devstack.test_clients import fetch
 
@@ -89,9 +90,9 @@ async def test_each_part_stops_and_comes_back_with_the_others_running(small: Sta
             assert (await asyncio.to_thread(fetch, f"{small.url}{path}", headers))[0] == 503
         await small.start_part(part)
         for path in asked.values():
-            until = time.monotonic() + 30
+            ends = time.monotonic() + PATIENCE
             while (found := (await asyncio.to_thread(fetch, f"{small.url}{path}", headers))[0]) != 200:
-                assert time.monotonic() < until, f"{path} answers {found} after {part} was restarted"
+                assert time.monotonic() < ends, f"{path} answers {found} after {part} was restarted"
                 await asyncio.sleep(0.05)
 
 

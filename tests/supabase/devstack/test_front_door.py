@@ -7,12 +7,14 @@ import json
 import socket
 from urllib.parse import urlsplit
 
+from tests.patience import PATIENCE
+
 from interlock.devstack import Stack
 from interlock.identifiers import new_id
 
 
 def connection(stack: Stack) -> http.client.HTTPConnection:
-    return http.client.HTTPConnection(urlsplit(stack.url).netloc, timeout=20)
+    return http.client.HTTPConnection(urlsplit(stack.url).netloc, timeout=PATIENCE)
 
 
 def ask(

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
+from tests.patience import PATIENCE
 
 from interlock.app import App
 from interlock.contract import Identity
@@ -22,7 +23,6 @@ from interlock.errors import InterlockError, Misconfigured
 from interlock.identifiers import new_id
 from interlock.settings import Settings
 
-PATIENCE = 60.0
 _TOKEN = re.compile(r"eyJ[\w-]+\.eyJ[\w-]+\.[\w-]{16,}")
 
 

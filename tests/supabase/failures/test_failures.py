@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import asyncpg
 import pytest
+from tests.patience import PATIENCE
 from tests.supabase.failures.conftest import Said, a_stack, admin, an_app, resumes
 
 from interlock.app import App
@@ -62,7 +63,7 @@ async def test_a_stream_outlives_a_restarted_database(own_stack: Stack, app: App
     await own_stack.start_part("postgres")
     await resumes(lambda: crm.customers.list(), said)
     made = await resumes(lambda: crm.customers.create(company_name="After"), said)
-    with anyio.fail_after(60):
+    with anyio.fail_after(PATIENCE):
         async for change in changes:
             if change.kind == "resync" or change.record_id == made.id:
                 break
@@ -80,7 +81,7 @@ async def _told(changes, crm, name: str, said: Said):  # type: ignore[no-untyped
 
     async with anyio.create_task_group() as group:
         group.start_soon(listen)
-        with anyio.fail_after(60):
+        with anyio.fail_after(PATIENCE):
             while not found:
                 await resumes(lambda: crm.customers.create(company_name=name), said)
                 await anyio.sleep(0.05)
@@ -96,7 +97,7 @@ async def test_an_expired_token_mid_stream_is_renewed(own_stack: Stack, tmp_path
         for number in range(6):
             await anyio.sleep(1.0)  # the token ages
             made = await crm.customers.create(company_name=f"Later {number}")
-            with anyio.fail_after(30):
+            with anyio.fail_after(PATIENCE):
                 async for change in changes:
                     if change.record_id == made.id or change.kind == "resync":
                         break

@@ -9,6 +9,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from tests.patience import PATIENCE
 
 from interlock.app import App
 from interlock.contract import Identity
@@ -59,7 +60,7 @@ async def test_a_revoked_grant_is_seen_and_not_switched_to_unseen(app: App, stac
     )
 
     async def until(status: str) -> Any:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             while True:
                 report = await monitor.report()
                 tickets = next(service for service in report.services if service.service == "tickets")

@@ -1,4 +1,4 @@
-"""Each layer alone, and all of them, over Supabase: the local stack, or the project that the environment names."""
+"""All layers together over Supabase: the local stack, or the project that the environment names."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.layers.conform.binding import Alone, Everything, alone, everything, redis
+from tests.layers.conform.binding import Everything, everything
 from tests.supabase.test_conformance import backend_on
 
 from interlock.contract import Backend
 from interlock.devstack import Stack
 
-__all__ = ["alone", "everything", "redis"]
+__all__ = ["everything"]
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,6 @@ async def inner_backend(stack: Any) -> AsyncIterator[Backend]:
 async def other_backend(another_stack: Stack) -> AsyncIterator[Backend]:
     async with backend_on(another_stack) as subject:
         yield subject.backend
-
-
-class TestAlone(Alone):
-    """What a layer could disturb."""
 
 
 class TestEverything(Everything):

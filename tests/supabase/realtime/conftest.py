@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import jwt
 import msgspec
 import pytest
+from tests.patience import PATIENCE
 from tests.supabase.realtime.cutting import Cutter, cutting
 
 from interlock.backends.supabase import SupabaseBackend
@@ -27,7 +28,6 @@ from interlock.errors import Misconfigured
 from interlock.http import Call, open_engine
 from interlock.identifiers import new_id
 
-PATIENCE = 30.0
 NEVER = Pace(told=3600.0, untold=3600.0)
 """Nobody looks by themselves: what arrives was told of by Realtime."""
 

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 import structlog
 from structlog.testing import capture_logs
+from tests.patience import PATIENCE
 from tests.supabase.realtime.conftest import NEVER, Tokens, World, somebody, until
 
 from interlock.backends.supabase.changes import Changes, Pace
@@ -20,7 +21,6 @@ from interlock.identifiers import new_id
 
 pytestmark = pytest.mark.anyio
 
-PATIENCE = 30.0
 QUICK = Pace(told=0.2, untold=0.1)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.patience import PATIENCE
 from tests.running import command, free_ports, started
 
 from interlock.app import App
@@ -103,7 +104,7 @@ def test_a_signal_while_it_starts_ends_all(tmp_path: Path) -> None:
     while not logs.exists() and process.poll() is None:
         time.sleep(0.02)
     process.send_signal(signal.SIGTERM)
-    said, _ = process.communicate(timeout=60)
+    said, _ = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, said
     assert "stopped" in said
     assert not processes_of(tmp_path)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal
 
 import pytest
+from tests.patience import PATIENCE
 from tests.supabase.writes.conftest import ALL, Tokens
 
 from interlock.backends.supabase import SupabaseBackend, SupabaseSettings
@@ -176,7 +177,7 @@ async def stopped(stack: Stack, part: Any) -> AsyncIterator[None]:
 
 async def outcome_of(caller: Caller, request: Request) -> tuple[Outcome, ...]:
     """The outcomes, when the cause has gone."""
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(PATIENCE):
         while True:
             try:
                 return (await caller.handle(request)).outcomes

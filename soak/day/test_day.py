@@ -12,7 +12,6 @@ from typing import Any
 
 import pytest
 import structlog
-from tests.layers.day import DOWN, FAULTS, TROUBLES, live
 
 from interlock.contract import Request, Response
 from interlock.layers.batching import Batch
@@ -23,6 +22,7 @@ from interlock.layers.retry import Retry
 from interlock.layers.shared import Membership, SharedCache
 from interlock.layers.single_flight import _Flight
 from interlock.testing.simulated_store import SimulatedServer
+from soak.day.world import DOWN, FAULTS, TROUBLES, live
 
 Lived = Any
 
@@ -40,8 +40,9 @@ def lived(shared: bool) -> Lived:
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["shared", "in one process"])
-def test_a_day_of_faults(shared: bool) -> None:
+def test_a_day_of_faults(shared: bool, figures: dict[str, int]) -> None:
     seen, held, _ = lived(shared)
+    figures.update(hours=len(held), calls=seen["calls"], faults=sum(seen[name] for name in (*FAULTS, *TROUBLES)))
     assert len(held) == 24
     for name in ("flights", "batches", "places", "queue", "refreshes", "second calls", "trials", "timed calls"):
         assert all(hour[name] == 0 for hour in held), name
@@ -191,13 +192,16 @@ def _a_wait_is_forgotten(patch: pytest.MonkeyPatch) -> None:
         (_a_wait_is_forgotten, False, "took 400"),
     ],
 )
-def test_the_day_sees(mutation: Any, shared: bool, seen: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_day_sees(
+    mutation: Any, shared: bool, seen: str, monkeypatch: pytest.MonkeyPatch, figures: dict[str, int]
+) -> None:
     mutation(monkeypatch)
     # What a mutant leaves running is torn apart with its loop; that is no fault of this test.
     hook, sys.unraisablehook = sys.unraisablehook, lambda _: None
     try:
         with pytest.raises(AssertionError, match=seen):
             live(1, hours=3, shared=shared, processes=3 if shared else 1)
+        figures["mutants caught"] = 1
     finally:
         gc.collect()
         sys.unraisablehook = hook

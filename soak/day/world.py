@@ -14,14 +14,13 @@ from contextvars import ContextVar
 from types import MappingProxyType
 from typing import Any
 
-from tests.layers.day_backend import RECORDS, Backend
-from tests.layers.day_process import SERVICES, Process
-from tests.layers.holdings import BOUNDS, holdings
-
 from interlock.contract import Identity, Query, Request
 from interlock.errors import DeadlineExceeded, InterlockError, OutcomeUnknown, RateLimited, Unavailable
 from interlock.testing.simulated_store import SimulatedServer
 from interlock.testing.simulation import simulate
+from soak.day.backend import RECORDS, Backend
+from soak.day.holdings import BOUNDS, holdings
+from soak.day.process import SERVICES, Process
 
 __all__ = ["DOWN", "Wrong", "live"]
 

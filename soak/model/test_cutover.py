@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import pytest
-from tests.cutover.model import MUTANTS, Model, Step, explore
+
+from soak.model.cutover import MUTANTS, Model, Step, explore
 
 TWO: Final[tuple[tuple[Step, ...], ...]] = (((0, "set", "x"),), ((0, "set", "y"),))
 DELETING: Final[tuple[tuple[Step, ...], ...]] = (((0, "set", "x"), (0, "delete", None)), ((0, "set", "y"),))
@@ -46,7 +47,7 @@ WRONG: Final[Mapping[str, tuple[tuple[tuple[Step, ...], ...], dict[str, Any]]]] 
 """The configuration that shows a mutant, where two writers of one record do not."""
 
 
-def test_every_interleaving_is_right() -> None:
+def test_every_interleaving_is_right(figures: dict[str, int]) -> None:
     states, names = 0, set[str]()
     for title, (programs, options) in RIGHT.items():
         found = explore(Model(programs, **options))
@@ -54,6 +55,7 @@ def test_every_interleaving_is_right() -> None:
         assert found.ends, f"{title}: nobody came to an end"
         states += found.states
         names |= found.transitions
+    figures["states"] = states
     assert states >= LEAST_STATES
     assert names == {
         "admit",

@@ -6,8 +6,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from tests.layers.day_backend import SETTLE
-
 from interlock.contract import Request, Response
 from interlock.entities import ENTITIES
 from interlock.layers import CacheSettings
@@ -16,6 +14,7 @@ from interlock.layers.invalidation import Invalidation
 from interlock.layers.pipeline import Guard, LayerSettings, Pipeline
 from interlock.layers.shared import Membership, SharedCache
 from interlock.testing.simulated_store import SimulatedStore
+from soak.day.backend import SETTLE
 
 __all__ = ["SERVICES", "Process"]
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import pytest
-from tests.shared_cache.worker import Orders
+from tests.patience import PATIENCE, until
+from tests.shared_cache.conftest import server, shared_server
 
 from interlock.backends.sql import SqlBackend, migrate
 from interlock.contract import Identity, Request
@@ -25,12 +27,14 @@ from interlock.entities.customer import Tag
 from interlock.identifiers import new_id
 from interlock.layers.shared import MembershipSettings
 from interlock.testing.servers import RedisServer
+from soak.processes.worker import Orders
+
+__all__ = ["server", "shared_server"]
 
 pytestmark = pytest.mark.anyio
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = MembershipSettings(lease=0.6, margin=0.2, settle=1.0, quarantine=1.0)
-PATIENCE = 60.0
 
 
 class Event(NamedTuple):
@@ -48,7 +52,7 @@ class Worker:
     """A process of the shared cache, and what it printed."""
 
     def __init__(self, orders: Orders) -> None:
-        command = [sys.executable, "-m", "tests.shared_cache.worker", msgspec.json.encode(orders).decode()]
+        command = [sys.executable, "-m", "soak.processes.worker", msgspec.json.encode(orders).decode()]
         self.process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.events: list[Event] = []
         self.errors = 0
@@ -82,16 +86,11 @@ class Worker:
         assert self.process.stdin is not None
         self.process.stdin.close()
         try:
-            self.process.wait(30)
+            self.process.wait(PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
         self._thread.join()
-
-    def goes_past(self) -> bool:
-        """True where none of its last reads had a kept answer."""
-        reads = [event for event in tuple(self.events) if event.kind == "read"]
-        return not any(event.cached for event in reads[-20:])
 
     def after(self, when: float, kind: str = "read", *, cached: bool | None = None) -> int:
         """How many events began after a moment."""
@@ -165,11 +164,20 @@ def stale(workers: list[Worker]) -> tuple[list[str], int]:
     return found, looked
 
 
+def address(database: Path) -> str:
+    """What SQLAlchemy calls it."""
+    return f"sqlite+aiosqlite:///{database}"
+
+
 class Field:
     """Some workers over a database."""
 
-    def __init__(self, sql: str, records: list[str], tenant: str, server: RedisServer) -> None:
-        self.orders = Orders(server.url, sql, records, tenant, SETTINGS)
+    def __init__(
+        self, database: Path, records: list[str], tenant: str, server: RedisServer, figures: dict[str, int]
+    ) -> None:
+        self.database = database
+        self.figures = figures
+        self.orders = Orders(server.url, address(database), records, tenant, SETTINGS)
         self.workers: list[Worker] = []
 
     def start(self, count: int, redis: str | None = None) -> list[Worker]:
@@ -191,32 +199,25 @@ class Field:
         found, seen = stale(self.workers)
         assert not found, found[:5]
         assert seen >= looked
+        self.figures.update(reads=seen, processes=len(self.workers))
 
 
 @pytest.fixture
-async def field(server: RedisServer, tmp_path: Path) -> AsyncIterator[Field]:
-    sql = f"sqlite+aiosqlite:///{tmp_path}/truth.db"
-    await migrate(sql)
-    backend = SqlBackend(sql, ENTITIES)
+async def field(server: RedisServer, tmp_path: Path, figures: dict[str, int]) -> AsyncIterator[Field]:
+    database = tmp_path / "truth.db"
+    await migrate(address(database))
+    backend = SqlBackend(address(database), ENTITIES)
     await backend.open()
     me = Identity(new_id(), new_id(), "admin")
     rows = tuple(Tag(id=new_id(), name=str(n)) for n in range(4))
     await backend.handle(Request("create", "tags", me, rows=rows, operation_id=new_id()))
     await backend.aclose()
-    made = Field(sql, [row.id for row in rows], me.tenant_id, server)
+    made = Field(database, [row.id for row in rows], me.tenant_id, server, figures)
     try:
         yield made
     finally:
         for worker in made.workers:
             worker.end()
-
-
-def until(true: Callable[[], bool], what: str) -> None:
-    """Wait for something that must come."""
-    ends = time.monotonic() + PATIENCE
-    while not true():
-        assert time.monotonic() < ends, what
-        time.sleep(0.02)
 
 
 def serves(workers: list[Worker], count: int = 100) -> None:
@@ -227,12 +228,27 @@ def serves(workers: list[Worker], count: int = 100) -> None:
         until(lambda worker=worker: worker.after(now, "wrote") >= 3, "no writes")  # type: ignore[misc]  # as above
 
 
-def goes_on(workers: list[Worker], count: int = 30) -> None:
-    """From now on, each of them reads and writes, from wherever."""
-    now = time.monotonic()
+def goes_on(workers: list[Worker], count: int = 30, *, since: float | None = None) -> None:
+    """From then on, which is now where nothing is said, each of them reads and writes, from wherever."""
+    now = time.monotonic() if since is None else since
     for worker in workers:
         until(lambda worker=worker: worker.after(now) >= count, "no answers")  # type: ignore[misc]  # as above
         until(lambda worker=worker: worker.after(now, "wrote") >= 3, "no writes")  # type: ignore[misc]  # as above
+
+
+def stand_still(worker: Worker, database: Path) -> None:
+    """Stop it, at a moment in which it does not hold the lock that the others' writes would wait for."""
+    while True:
+        worker.send(signal.SIGSTOP)
+        with contextlib.closing(sqlite3.connect(database, timeout=2, isolation_level=None)) as connection:
+            try:
+                connection.execute("begin immediate")
+            except sqlite3.OperationalError:
+                worker.send(signal.SIGCONT)
+                goes_on([worker])
+            else:
+                connection.execute("rollback")
+                return
 
 
 async def test_calm(field: Field) -> None:
@@ -254,12 +270,10 @@ async def test_a_process_is_killed(field: Field) -> None:
 async def test_a_process_stands_still_past_its_lease(field: Field) -> None:
     stopped, *others = field.start(3)
     serves([stopped, *others])
-    stopped.send(signal.SIGSTOP)
-    until(lambda: all(worker.goes_past() for worker in others), "kept answers while one could not be told")
-    goes_on(others)
-    now = time.monotonic()
-    goes_on(others)
-    assert not any(worker.after(now, cached=True) for worker in others), "kept answers while one could not be told"
+    stand_still(stopped, field.database)
+    lapsed = time.monotonic() + SETTINGS.lease + SETTINGS.margin
+    goes_on(others, since=lapsed)
+    assert not any(worker.after(lapsed, cached=True) for worker in others), "kept answers while one could not be told"
     stopped.send(signal.SIGCONT)
     serves([stopped, *others])
     field.check()

@@ -1,0 +1,1 @@
+"""What is long and random: run by `make soak`, each part by its name."""

@@ -1,0 +1,49 @@
+"""What a run says at its very end: the minutes by folder, and the memory of each worker."""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+__all__ = ["Summary"]
+
+
+class Summary:
+    """A pytest plugin for the process that reports, and for the workers that it starts."""
+
+    def __init__(self) -> None:
+        self._seconds: Counter[str] = Counter()
+        self._tests: Counter[str] = Counter()
+        self._megabytes: dict[str, int] = {}
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        folder = report.nodeid.partition("::")[0].rpartition("/")[0]
+        self._seconds[folder] += report.duration
+        self._tests[folder] += report.when == "call"
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        if hasattr(session.config, "workeroutput"):
+            session.config.workeroutput["megabytes"] = peak
+        else:
+            self._megabytes["this process"] = peak
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        if "megabytes" in getattr(node, "workeroutput", {}):
+            self._megabytes[node.gateway.id] = node.workeroutput["megabytes"]
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)  # after everybody else's, so that failures and minutes end a run
+    def pytest_terminal_summary(self, terminalreporter: Any) -> Iterator[None]:
+        yield
+        if len(self._seconds) < 2:
+            return
+        terminalreporter.section("minutes by folder")
+        for folder, seconds in self._seconds.most_common():
+            terminalreporter.write_line(f"{seconds / 60:6.1f} min {self._tests[folder]:6} tests  {folder}")
+        peaks = ", ".join(f"{name} {megabytes} MB" for name, megabytes in sorted(self._megabytes.items()))
+        terminalreporter.write_line(f"memory at most: {peaks}")
