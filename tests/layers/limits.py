@@ -1,6 +1,6 @@
 """A small world of limits: too many callers, who leave at any moment, before a backend that fails, hangs and recovers.
 
-`run(seed, modules)` plays one schedule and raises `Wrong` where a limit is broken, a place or a wake-up is lost, somebody is passed over, or an error says
+`run(seed)` plays one schedule and raises `Wrong` where a limit is broken, a place or a wake-up is lost, somebody is passed over, or an error says
 what is not so.
 """
 
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
@@ -17,8 +16,13 @@ from typing import Any
 import msgspec
 from tests.layers.races import Wrong
 
-from interlock.contract import Identity, Request, Response
+from interlock.contract import Backend, Identity, Request, Response
 from interlock.errors import DeadlineExceeded, Forbidden, InterlockError, OutcomeUnknown, RateLimited, Unavailable
+from interlock.layers.breaker import Breaker, BreakerSettings
+from interlock.layers.bulkhead import Bulkhead
+from interlock.layers.deadline import Deadline
+from interlock.layers.retry import Budget, Retry, RetrySettings
+from interlock.layers.trials import Trials
 from interlock.testing.simulation import simulate
 
 ME = Identity("u", "t", "admin")
@@ -104,7 +108,7 @@ class Sick:
 class World:
     """One schedule."""
 
-    def __init__(self, draw: random.Random, m: Mapping[str, Any], kind: tuple[str, ...]) -> None:
+    def __init__(self, draw: random.Random, kind: tuple[str, ...]) -> None:
         self.draw = draw
         self.tally: Counter[str] = Counter()
         self.calls: dict[str, Call] = {}
@@ -118,24 +122,22 @@ class World:
         self.seconds = draw.choice((0.02, 0.06))
         self.repeats = draw.random() < 0.5
         self.permits = draw.choice((1, 2))
-        self.bulkhead: Any = None
-        self.breaker: Any = None
-        self.retry: Any = None
-        self.deadline: Any = None
-        inner: Any = self.sick
+        self.bulkhead: Bulkhead | None = None
+        self.breaker: Breaker | None = None
+        self.retry: Retry | None = None
+        self.deadline: Deadline | None = None
+        inner: Backend = self.sick
         if "breaker" in kind:
-            rules = m["breaker"].BreakerSettings(
-                calls=4, failures=0.5, pause=0.05, permits=self.permits, lease=LEASE, window=1.0
-            )
-            inner = self.breaker = m["breaker"].Breaker(inner, rules, draw=draw, trials=m["trials"].Trials(2))
+            rules = BreakerSettings(calls=4, failures=0.5, pause=0.05, permits=self.permits, lease=LEASE, window=1.0)
+            inner = self.breaker = Breaker(inner, rules, draw=draw, trials=Trials(2))
         if "retry" in kind:
-            self.budget = m["retry"].Budget(0.1, 3)
-            rules = m["retry"].RetrySettings(cap=0.05, base=0.01)
-            inner = self.retry = m["retry"].Retry(inner, rules, self.budget, draw, repeats=self.repeats)
+            self.budget = Budget(0.1, 3)
+            settings = RetrySettings(cap=0.05, base=0.01)
+            inner = self.retry = Retry(inner, settings, self.budget, draw, repeats=self.repeats)
         if "bulkhead" in kind:
-            inner = self.bulkhead = m["bulkhead"].Bulkhead(inner, self.most, self.queue)
+            inner = self.bulkhead = Bulkhead(inner, self.most, self.queue)
         if "deadline" in kind:
-            inner = self.deadline = m["deadline"].Deadline(inner, self.seconds)
+            inner = self.deadline = Deadline(inner, self.seconds)
         self.handle = inner.handle
 
     # -- what the backend sees -------------------------------------------------------------------------------------
@@ -286,7 +288,7 @@ class World:
                     await self.handle(request)
                 except (Unavailable, RateLimited, DeadlineExceeded) as error:
                     raise Wrong(f"call {n} after all was well: {error}") from error
-        self.tally["closed again"] += was_open and self.breaker.state == "closed"
+        self.tally["closed again"] += was_open and self.breaker is not None and self.breaker.state == "closed"
 
     def _check_rest(self) -> None:
         if self.bulkhead is not None and (self.bulkhead.in_use or self.bulkhead._queue):
@@ -301,6 +303,6 @@ class World:
                 raise Wrong(f"{self.tally['retries']} retries of {len(self.calls)} calls")
 
 
-def run(seed: int, m: Mapping[str, Any]) -> Counter[str]:
+def run(seed: int) -> Counter[str]:
     """Play one schedule; answers what happened."""
-    return simulate(lambda draw: World(draw, m, KINDS[seed % len(KINDS)]).play(), seed)
+    return simulate(lambda draw: World(draw, KINDS[seed % len(KINDS)]).play(), seed)

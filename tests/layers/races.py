@@ -184,13 +184,13 @@ class Store:
 class World:
     """One schedule."""
 
-    def __init__(self, draw: random.Random, stack: Stack, told: Invalidation, trace: Callable[[str], None]) -> None:
+    def __init__(self, draw: random.Random, stack: Stack, trace: Callable[[str], None]) -> None:
         self.draw = draw
         self.stack = stack
         self.trace = trace
         self.truth = Truth()
         self.tally = self.truth.tally
-        self.told = told
+        self.told = Invalidation(SETTLE)
         self.all: list[list[Any]] = []
         self.epoch = 0
         self.operation = 0
@@ -392,6 +392,6 @@ def _check_empty(layer: Any) -> None:
             raise Wrong(f"{kept} answers are held, {layer.kept} counted, {layer._settings.entries} allowed")
 
 
-def run(seed: int, stack: Stack, told: Invalidation, trace: Callable[[str], None] = lambda line: None) -> Counter[str]:
+def run(seed: int, stack: Stack, trace: Callable[[str], None] = lambda line: None) -> Counter[str]:
     """Play one schedule; answers what happened. `trace` is told of every answer."""
-    return simulate(lambda draw: World(draw, stack, told, trace).play(), seed)
+    return simulate(lambda draw: World(draw, stack, trace).play(), seed)

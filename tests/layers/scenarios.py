@@ -1,12 +1,9 @@
-"""Small, exact situations, each of which one protecting line of the layers is for. `SCENARIOS` is by the name of the mutant that leaves the line out.
-
-A scenario is given the layers' modules, as they are or with a line left out, and fails where the line is missed.
-"""
+"""Small, exact situations, each of which one protection of the layers is for. A scenario fails where the protection is missing."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Coroutine
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -15,11 +12,18 @@ import pytest
 from interlock.contract import Aggregate, GroupRow, Identity, Query, Request, Response
 from interlock.entities.customer import Tag
 from interlock.errors import DeadlineExceeded, Invalid, RateLimited, Unavailable
+from interlock.layers.batching import Batch
+from interlock.layers.breaker import Breaker, BreakerSettings
+from interlock.layers.bulkhead import Bulkhead
+from interlock.layers.caching import Cache, CacheSettings
+from interlock.layers.deadline import Deadline
+from interlock.layers.retry import Budget, Retry, RetrySettings
+from interlock.layers.single_flight import SingleFlight
+from interlock.testing.simulation import simulate
 
-__all__ = ["SCENARIOS"]
+__all__ = ["SCENARIOS", "Scenario", "play"]
 
-Modules = Mapping[str, Any]
-Scenario = Callable[[Modules], Awaitable[None]]
+Scenario = Callable[[], Coroutine[Any, Any, None]]
 
 ME: Final = Identity("u", "t", "admin")
 SOON: Final = 5.0
@@ -67,16 +71,16 @@ async def gone(task: asyncio.Task[Any]) -> None:
     await asyncio.sleep(0.01)
 
 
-async def lists_and_sums(m: Modules) -> None:
-    cache = m["caching"].Cache(Backend(), m["caching"].CacheSettings())
+async def lists_and_sums() -> None:
+    cache = Cache(Backend(), CacheSettings())
     await cache.handle(Request("find", "tags", ME, query=Query()))
     answer = await cache.handle(Request("aggregate", "tags", ME, query=Query(), aggregate=Aggregate()))
     assert answer.groups
 
 
-async def old_answer_after_a_write(m: Modules) -> None:
+async def old_answer_after_a_write() -> None:
     backend = Backend()
-    cache = m["caching"].Cache(backend, m["caching"].CacheSettings(ttl=1, stale_if_error=LONG))
+    cache = Cache(backend, CacheSettings(ttl=1, stale_if_error=LONG))
     await cache.handle(get())
     await asyncio.sleep(2)
     backend.takes, backend.error = 1.0, Unavailable("away")
@@ -89,17 +93,17 @@ async def old_answer_after_a_write(m: Modules) -> None:
         await reading
 
 
-async def ended_answer(m: Modules) -> None:
-    cache = m["caching"].Cache(Backend(), m["caching"].CacheSettings(ttl=1))
+async def ended_answer() -> None:
+    cache = Cache(Backend(), CacheSettings(ttl=1))
     await cache.handle(get())
     await asyncio.sleep(2)
     (row,) = (await cache.handle(get())).rows
     assert row.version == 2
 
 
-async def closing_with_a_refresh(m: Modules) -> None:
+async def closing_with_a_refresh() -> None:
     backend = Backend()
-    cache = m["caching"].Cache(backend, m["caching"].CacheSettings(ttl=10, early=0.5))
+    cache = Cache(backend, CacheSettings(ttl=10, early=0.5))
     await cache.handle(get())
     await asyncio.sleep(8)
     backend.takes = LONG
@@ -110,24 +114,24 @@ async def closing_with_a_refresh(m: Modules) -> None:
     assert backend.cancelled == 1
 
 
-async def last_caller_leaves(m: Modules) -> None:
+async def last_caller_leaves() -> None:
     backend = Backend(LONG)
-    flights = m["single_flight"].SingleFlight(backend)
+    flights = SingleFlight(backend)
     caller = asyncio.ensure_future(flights.handle(get()))
     await asyncio.sleep(1)
     await gone(caller)
     assert backend.cancelled == 1
 
 
-async def flight_without_a_deadline(m: Modules) -> None:
+async def flight_without_a_deadline() -> None:
     backend = Backend()
-    await m["single_flight"].SingleFlight(backend).handle(get(deadline=now() + SOON))
+    await SingleFlight(backend).handle(get(deadline=now() + SOON))
     assert backend.calls[0].deadline is None
 
 
-async def closing_with_a_flight_from_before_a_write(m: Modules) -> None:
+async def closing_with_a_flight_from_before_a_write() -> None:
     backend = Backend(LONG)
-    flights = m["single_flight"].SingleFlight(backend)
+    flights = SingleFlight(backend)
     caller = asyncio.ensure_future(flights.handle(Request("find", "tags", ME, query=Query())))
     await asyncio.sleep(1)
     flights.forget((ME.tenant_id, "tags"), None)
@@ -137,10 +141,10 @@ async def closing_with_a_flight_from_before_a_write(m: Modules) -> None:
     assert caller.cancelled()
 
 
-async def call_that_is_cancelled_from_below(m: Modules) -> None:
+async def call_that_is_cancelled_from_below() -> None:
     backend = Backend()
     backend.error = asyncio.CancelledError()
-    caller = asyncio.ensure_future(m["single_flight"].SingleFlight(backend).handle(get()))
+    caller = asyncio.ensure_future(SingleFlight(backend).handle(get()))
     await asyncio.wait((caller,), timeout=SOON)
     assert caller.cancelled()
 
@@ -149,23 +153,24 @@ def places(count: int) -> list[asyncio.Future[Response]]:
     return [asyncio.get_running_loop().create_future() for _ in range(count)]
 
 
-async def batch_for_nobody(m: Modules) -> None:
+async def batch_for_nobody() -> None:
     backend, loop = Backend(LONG), asyncio.get_running_loop()
-    batch, (place,) = m["batching"].Batch(backend), places(1)
+    batch, (place,) = Batch(backend), places(1)
     gathering = batch.gather(get("a"), place, loop)
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(1):
             await batch.handle(get("b"))
     early = backend.cancelled
     place.cancel()
+    assert gathering is not None
     gathering.left()
     await asyncio.sleep(0.01)
     assert (early, backend.cancelled) == (0, 1), "while one waited, and when nobody did"
 
 
-async def one_leaves_a_batch(m: Modules) -> None:
+async def one_leaves_a_batch() -> None:
     backend, loop = Backend(), asyncio.get_running_loop()
-    batch, waiting = m["batching"].Batch(backend), places(3)
+    batch, waiting = Batch(backend), places(3)
     for one, place in zip("abc", waiting, strict=True):
         batch.gather(get(one), place, loop)
     waiting[1].cancel()
@@ -173,18 +178,18 @@ async def one_leaves_a_batch(m: Modules) -> None:
     assert [call.ids for call in backend.calls] == [("a", "c")]
 
 
-async def batch_with_the_latest_deadline(m: Modules) -> None:
+async def batch_with_the_latest_deadline() -> None:
     backend, loop = Backend(), asyncio.get_running_loop()
-    batch, waiting, latest = m["batching"].Batch(backend), places(2), now() + SOON
+    batch, waiting, latest = Batch(backend), places(2), now() + SOON
     for one, place, deadline in zip("ab", waiting, (now() + 1, latest), strict=True):
         batch.gather(get(one, deadline=deadline), place, loop)
     await asyncio.wait(waiting, timeout=SOON)
     assert [call.deadline for call in backend.calls] == [latest]
 
 
-async def deadline_within_a_batch(m: Modules) -> None:
+async def deadline_within_a_batch() -> None:
     backend, loop = Backend(LONG), asyncio.get_running_loop()
-    batch, (place,) = m["batching"].Batch(backend), places(1)
+    batch, (place,) = Batch(backend), places(1)
     batch.gather(get("a"), place, loop)
     with pytest.raises(DeadlineExceeded):
         async with asyncio.timeout(SOON):
@@ -192,26 +197,26 @@ async def deadline_within_a_batch(m: Modules) -> None:
     await batch.aclose()
 
 
-async def full_queue(m: Modules) -> None:
-    bulkhead = m["bulkhead"].Bulkhead(Backend(1.0), 1, 1)
+async def full_queue() -> None:
+    bulkhead = Bulkhead(Backend(1.0), 1, 1)
     found = await asyncio.gather(*(bulkhead.handle(get()) for _ in range(3)), return_exceptions=True)
     assert sum(isinstance(one, RateLimited) for one in found) == 1
 
 
-async def refusal(m: Modules) -> None:
+async def refusal() -> None:
     backend = Backend()
     backend.error = Invalid({"name": "is wrong"})
-    retry = m["retry"].Retry(backend, m["retry"].RetrySettings(), m["retry"].Budget(0.1, 3))
+    retry = Retry(backend, RetrySettings(), Budget(0.1, 3))
     with pytest.raises(Invalid):
         await retry.handle(get())
     assert len(backend.calls) == 1
 
 
-async def late_before_it_was_sent(m: Modules) -> None:
+async def late_before_it_was_sent() -> None:
     backend = Backend()
     await asyncio.sleep(1)
     with pytest.raises(DeadlineExceeded):
-        await m["deadline"].Deadline(backend, 30).handle(get(deadline=0.5))
+        await Deadline(backend, 30).handle(get(deadline=0.5))
     assert not backend.calls
 
 
@@ -230,49 +235,49 @@ class AnswersWhenCancelled:
         return Response()
 
 
-async def answered_as_the_bell_rang(m: Modules) -> None:
-    await m["deadline"].Deadline(AnswersWhenCancelled(None), 1).handle(get())
+async def answered_as_the_bell_rang() -> None:
+    await Deadline(AnswersWhenCancelled(None), 1).handle(get())
     task = asyncio.current_task()
     assert task is not None
     assert not task.cancelling()
 
 
-async def failed_as_the_bell_rang(m: Modules) -> None:
+async def failed_as_the_bell_rang() -> None:
     with pytest.raises(Unavailable):
-        await m["deadline"].Deadline(AnswersWhenCancelled(Unavailable("away")), 1).handle(get())
+        await Deadline(AnswersWhenCancelled(Unavailable("away")), 1).handle(get())
     task = asyncio.current_task()
     assert task is not None
     assert not task.cancelling()
 
 
-async def failing(m: Modules) -> tuple[Backend, Any]:
+async def failing() -> tuple[Backend, Breaker]:
     """A breaker that has seen five calls fail; it lets one call try, for as long as it likes."""
     backend = Backend()
     backend.error = Unavailable("sick")
-    settings = m["breaker"].BreakerSettings(calls=2, pause=1.0, permits=1, lease=LONG)
-    breaker = m["breaker"].Breaker(backend, settings)
+    settings = BreakerSettings(calls=2, pause=1.0, permits=1, lease=LONG)
+    breaker = Breaker(backend, settings)
     for _ in range(5):
         with pytest.raises(Unavailable):
             await breaker.handle(get())
     return backend, breaker
 
 
-async def sick_backend(m: Modules) -> None:
-    backend, breaker = await failing(m)
+async def sick_backend() -> None:
+    backend, breaker = await failing()
     assert breaker.state == "open"
     assert len(backend.calls) < 5
 
 
-async def failed_trial(m: Modules) -> None:
-    _, breaker = await failing(m)
+async def failed_trial() -> None:
+    _, breaker = await failing()
     await asyncio.sleep(2)
     with pytest.raises(Unavailable):
         await breaker.handle(get())
     assert breaker.state == "open"
 
 
-async def trial_given_up(m: Modules) -> None:
-    backend, breaker = await failing(m)
+async def trial_given_up() -> None:
+    backend, breaker = await failing()
     await asyncio.sleep(2)
     backend.takes, backend.error = LONG, None
     trial = asyncio.ensure_future(breaker.handle(get()))
@@ -282,25 +287,30 @@ async def trial_given_up(m: Modules) -> None:
     assert (await breaker.handle(get())).rows
 
 
-SCENARIOS: Final[Mapping[str, Scenario]] = {
-    "lists and sums share a key": lists_and_sums,
-    "an old answer outlives a write": old_answer_after_a_write,
-    "answers that ended are given": ended_answer,
-    "refreshes outlive the cache": closing_with_a_refresh,
-    "a caller that left is waited for": last_caller_leaves,
-    "a flight has its first caller's deadline": flight_without_a_deadline,
-    "flights from before a write are not closed": closing_with_a_flight_from_before_a_write,
-    "a cancelled flight tells nobody": call_that_is_cancelled_from_below,
-    "a batch goes on for nobody": batch_for_nobody,
-    "who left a batch is asked for": one_leaves_a_batch,
-    "a batch has its first caller's deadline": batch_with_the_latest_deadline,
-    "a batched caller has no deadline": deadline_within_a_batch,
-    "the queue has no end": full_queue,
-    "refusals are sent again": refusal,
-    "what was late is sent": late_before_it_was_sent,
-    "who was answered as the bell rang is cancelled": answered_as_the_bell_rang,
-    "who failed as the bell rang is cancelled": failed_as_the_bell_rang,
-    "a breaker never opens": sick_backend,
-    "a failed trial closes the breaker": failed_trial,
-    "a trial that was given up is never over": trial_given_up,
-}
+SCENARIOS: Final[tuple[Scenario, ...]] = (
+    lists_and_sums,
+    old_answer_after_a_write,
+    ended_answer,
+    closing_with_a_refresh,
+    last_caller_leaves,
+    flight_without_a_deadline,
+    closing_with_a_flight_from_before_a_write,
+    call_that_is_cancelled_from_below,
+    batch_for_nobody,
+    one_leaves_a_batch,
+    batch_with_the_latest_deadline,
+    deadline_within_a_batch,
+    full_queue,
+    refusal,
+    late_before_it_was_sent,
+    answered_as_the_bell_rang,
+    failed_as_the_bell_rang,
+    sick_backend,
+    failed_trial,
+    trial_given_up,
+)
+
+
+def play(scenario: Scenario, seed: int) -> None:
+    """Run it on the schedule of a seed."""
+    simulate(lambda draw: scenario(), seed)

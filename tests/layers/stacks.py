@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import random
-from collections.abc import Mapping
 from typing import Any
 
-from tests.layers.races import SETTLE, Stack
+from tests.layers.races import Stack
 
 from interlock.contract import Backend
+from interlock.layers.batching import Batch
+from interlock.layers.breaker import Breaker, BreakerSettings
+from interlock.layers.bulkhead import Bulkhead
+from interlock.layers.caching import Cache, CacheSettings
+from interlock.layers.deadline import Deadline
+from interlock.layers.hedging import Hedge, HedgeSettings
 from interlock.layers.keys import Varies
-
-NAMES = (
-    "batching",
-    "breaker",
-    "bulkhead",
-    "caching",
-    "deadline",
-    "hedging",
-    "invalidation",
-    "keys",
-    "retry",
-    "single_flight",
-    "trials",
-)
-Modules = Mapping[str, Any]
+from interlock.layers.retry import Budget, Retry, RetrySettings
+from interlock.layers.single_flight import SingleFlight
 
 KINDS = (
     ("cache",),
@@ -43,22 +34,12 @@ KINDS = (
 VARIES: tuple[Varies, ...] = ("tenant", "tenant", "role", "user")
 
 
-def modules() -> dict[str, Any]:
-    """The layers' modules, by name."""
-    return {name: importlib.import_module(f"interlock.layers.{name}") for name in NAMES}
-
-
-def invalidation(m: Modules) -> Any:
-    """Who tells the layers of a world."""
-    return m["invalidation"].Invalidation(SETTLE)
-
-
-def stack_of(m: Modules, seed: int) -> Stack:
+def stack_of(seed: int) -> Stack:
     """The stack of a seed."""
     draw = random.Random(seed * 7919)
     on = KINDS[seed % len(KINDS)]
     varies = draw.choice(VARIES)
-    kept = m["caching"].CacheSettings(
+    kept = CacheSettings(
         ttl=draw.choice((60, 60, 1.0, 0.02)),
         early=draw.choice((0.1, 0.5, 0.9)),
         negative_ttl=draw.choice((0.01, 60)),
@@ -77,23 +58,23 @@ def stack_of(m: Modules, seed: int) -> Stack:
             return layers[0] if layers else inner
 
         if "breaker" in on:
-            rules = m["breaker"].BreakerSettings(calls=6, failures=0.7, pause=0.05)
-            put(m["breaker"].Breaker(below(), rules, draw=draw))
+            rules = BreakerSettings(calls=6, failures=0.7, pause=0.05)
+            put(Breaker(below(), rules, draw=draw))
         if "retry" in on:
-            settings = m["retry"].RetrySettings(cap=0.05)
-            put(m["retry"].Retry(below(), settings, m["retry"].Budget(0.3, 3), draw))
+            settings = RetrySettings(cap=0.05)
+            put(Retry(below(), settings, Budget(0.3, 3), draw))
         if "bulkhead" in on:
-            put(m["bulkhead"].Bulkhead(below(), places, queue))
+            put(Bulkhead(below(), places, queue))
         if "hedge" in on:
-            put(m["hedging"].Hedge(below(), m["hedging"].HedgeSettings(known=3, floor=0.001, ratio=0.5)))
+            put(Hedge(below(), HedgeSettings(known=3, floor=0.001, ratio=0.5)))
         if "deadline" in on:
-            put(m["deadline"].Deadline(below(), 0.3))
+            put(Deadline(below(), 0.3))
         if "batch" in on:
-            put(m["batching"].Batch(below(), most=most))
+            put(Batch(below(), most=most))
         if "flight" in on:
-            put(m["single_flight"].SingleFlight(below(), varies=varies, told=told))
+            put(SingleFlight(below(), varies=varies, told=told))
         if "cache" in on:
-            put(m["caching"].Cache(below(), kept, varies=varies, told=told, draw=draw))
+            put(Cache(below(), kept, varies=varies, told=told, draw=draw))
         return layers
 
     limited = not {"deadline", "bulkhead", "breaker", "batch"}.isdisjoint(on)

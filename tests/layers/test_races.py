@@ -11,7 +11,7 @@ from multiprocessing import get_context
 import pytest
 from tests.layers import limits
 from tests.layers.races import run
-from tests.layers.stacks import invalidation, modules, stack_of
+from tests.layers.stacks import stack_of
 
 SCHEDULES = int(os.environ.get("RACE_SCHEDULES", "100000"))
 PART = 2500
@@ -45,12 +45,7 @@ def short_of(tally: Counter[str], least: dict[str, float], schedules: int) -> di
 
 
 def _race(seed: int) -> Counter[str]:
-    m = modules()
-    return run(seed, stack_of(m, seed), invalidation(m))
-
-
-def _limit(seed: int) -> Counter[str]:
-    return limits.run(seed, modules())
+    return run(seed, stack_of(seed))
 
 
 def _part(play: Callable[[int], Counter[str]], seeds: range) -> Counter[str]:
@@ -65,7 +60,7 @@ def _part(play: Callable[[int], Counter[str]], seeds: range) -> Counter[str]:
 
 @pytest.mark.parametrize(
     ("play", "schedules", "least"),
-    [(_race, SCHEDULES, LEAST), (_limit, SCHEDULES // 5, limits.LEAST)],
+    [(_race, SCHEDULES, LEAST), (limits.run, SCHEDULES // 5, limits.LEAST)],
     ids=["answers", "limits"],
 )
 def test_no_schedule_goes_wrong(play: Callable[[int], Counter[str]], schedules: int, least: dict[str, float]) -> None:
@@ -80,6 +75,6 @@ def test_a_seed_is_one_run() -> None:
 
 
 def _trace(seed: int) -> list[str]:
-    m, told = modules(), list[str]()
-    run(seed, stack_of(m, seed), invalidation(m), told.append)
+    told = list[str]()
+    run(seed, stack_of(seed), told.append)
     return told

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Any
@@ -19,9 +19,11 @@ from interlock.entities.customer import Tag
 from interlock.errors import InterlockError, OutcomeUnknown, Unavailable
 from interlock.layers import CacheSettings, SingleFlight
 from interlock.layers.invalidation import Invalidation
+from interlock.layers.shared import Membership, MembershipSettings, SharedCache
+from interlock.testing.simulated_store import SimulatedServer, SimulatedStore
 from interlock.testing.simulation import simulate
 
-__all__ = ["Modules", "Wrong", "run"]
+__all__ = ["Wrong", "run"]
 
 TENANTS = tuple(Identity(f"user-{name}", name, "admin") for name in ("a", "b"))
 RECORDS = ("r1", "r2")
@@ -31,8 +33,6 @@ KINDS = ("cut", "cut", "cut", "down", "hang", "restart", "evict", "crash", "cut 
 """What goes wrong."""
 
 Key = tuple[str, str]
-Modules = Mapping[str, Any]
-"""`membership`, `cache` and `simulated_store`, as they are or with a line left out."""
 
 
 class Wrong(AssertionError):
@@ -110,15 +110,13 @@ class Process:
     """A process: all that it runs ends with it when it crashes."""
 
     def __init__(self, world: World, name: str) -> None:
-        m, told = world.modules, Invalidation(SETTLE)
+        told = Invalidation(SETTLE)
         self.name = name
         self.dead = False
         self.told = told
-        self.store = m["simulated_store"].SimulatedStore(world.server, world.draw, loss=world.loss)
-        self.membership = m["membership"].Membership(
-            self.store, world.settings, told=told, member=name, gone=world.dead.__contains__
-        )
-        self.cache = m["cache"].SharedCache(
+        self.store = SimulatedStore(world.server, world.draw, loss=world.loss)
+        self.membership = Membership(self.store, world.settings, told=told, member=name, gone=world.dead.__contains__)
+        self.cache = SharedCache(
             SingleFlight(world.truth, varies="tenant", told=told),
             CacheSettings(ttl=30, stale_if_error=5),
             self.membership,
@@ -147,12 +145,11 @@ class Process:
 class World:
     """One schedule."""
 
-    def __init__(self, draw: random.Random, modules: Modules, kinds: Sequence[str]) -> None:
+    def __init__(self, draw: random.Random, kinds: Sequence[str]) -> None:
         self.draw = draw
         self.kinds = kinds
-        self.modules = modules
-        self.settings = modules["membership"].MembershipSettings(settle=SETTLE, quarantine=SETTLE, forget_after=600)
-        self.server = modules["simulated_store"].SimulatedServer(draw, self.settings)
+        self.settings = MembershipSettings(settle=SETTLE, quarantine=SETTLE, forget_after=600)
+        self.server = SimulatedServer(draw, self.settings)
         self.truth = Truth(draw)
         self.weights = draw.choice(((30, 1, 0.05, 0.05), (30, 2, 0, 0), (30, 1, 0.2, 0.2)))
         self.loss = draw.choice((0, 0, 0.01))
@@ -334,12 +331,12 @@ class World:
             raise Wrong(f"the answer lacks {record}")
 
 
-def run(seed: int, modules: Modules, kinds: Sequence[str] = KINDS) -> Counter[str]:
+def run(seed: int, kinds: Sequence[str] = KINDS) -> Counter[str]:
     """Play one schedule, in which `kinds` go wrong."""
     failed: list[BaseException] = []
 
     async def work(draw: random.Random) -> Counter[str]:
-        world = World(draw, modules, kinds)
+        world = World(draw, kinds)
         playing = asyncio.ensure_future(world.play())
 
         def watch(loop: Any, context: dict[str, Any]) -> None:
