@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -29,6 +30,8 @@ class ServersOfWorkers:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # A run that was started in the background has SIGINT ignored, and what it starts would have so too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(Summary())
     if config.pluginmanager.hasplugin("dsession"):
         config.pluginmanager.register(ServersOfWorkers())

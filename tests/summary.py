@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import resource
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,8 +16,8 @@ class Summary:
     """A pytest plugin for the process that reports, and for the workers that it starts."""
 
     def __init__(self) -> None:
-        self._seconds: Counter[str] = Counter()
-        self._tests: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
+        self._tests = Counter[str]()
         self._megabytes: dict[str, int] = {}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -43,7 +43,7 @@ class Summary:
         if len(self._seconds) < 2:
             return
         terminalreporter.section("minutes by folder")
-        for folder, seconds in self._seconds.most_common():
+        for folder, seconds in sorted(self._seconds.items(), key=lambda item: -item[1]):
             terminalreporter.write_line(f"{seconds / 60:6.1f} min {self._tests[folder]:6} tests  {folder}")
         peaks = ", ".join(f"{name} {megabytes} MB" for name, megabytes in sorted(self._megabytes.items()))
         terminalreporter.write_line(f"memory at most: {peaks}")

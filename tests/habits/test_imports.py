@@ -20,6 +20,7 @@ KERNEL = (
     "validation",
     "trail",
     "identifiers",
+    "interpreter",
     "operations",
     "tokens",
 )

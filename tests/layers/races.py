@@ -8,10 +8,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine, Sized
+from collections.abc import Callable, Coroutine, Mapping, Sized
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -395,3 +395,39 @@ def _check_empty(layer: Any) -> None:
 def run(seed: int, stack: Stack, trace: Callable[[str], None] = lambda line: None) -> Counter[str]:
     """Play one schedule; answers what happened. `trace` is told of every answer."""
     return simulate(lambda draw: World(draw, stack, trace).play(), seed)
+
+
+LEAST: Final = {
+    "reads": 5.0,
+    "writes": 1.0,
+    "Cache hits": 0.5,
+    "SingleFlight joined": 0.1,
+    "gathered": 0.01,
+    "cancelled": 0.5,
+    "changes": 0.3,
+    "switches": 0.3,
+    "failures": 0.5,
+    "late": 0.3,
+    "refused": 0.2,
+    "rejected": 0.05,
+    "unknown": 0.1,
+    "landed late": 0.2,
+    "repeated": 0.1,
+    "Retry retries": 0.3,
+    "Hedge won": 0.01,
+    "stale answers": 0.001,
+}
+"""How often each must have come up, per schedule."""
+
+
+def played(play: Callable[[int], Counter[str]], seeds: range, least: Mapping[str, float]) -> Counter[str]:
+    """What came up in the schedules of the seeds. Raises AssertionError at the first one that goes wrong, and where something came up too seldom."""
+    tally = Counter[str]()
+    for seed in seeds:
+        try:
+            tally.update(play(seed))
+        except BaseException as error:
+            raise AssertionError(f"schedule {seed}: {error}") from error
+    short = {name: tally[name] for name, share in least.items() if tally[name] < int(share * len(seeds))}
+    assert not short, f"too seldom in {len(seeds)} schedules: {short}"
+    return tally

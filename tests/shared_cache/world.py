@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 from interlock.contract import Change, Identity, Outcome, Query, Request, Response
 from interlock.entities import ENTITIES
@@ -356,3 +356,12 @@ def run(seed: int, kinds: Sequence[str] = KINDS) -> Counter[str]:
     if failed:
         raise failed[0]
     return seen
+
+
+LEAST: Final = {
+    "kept": 20.0,
+    "written": 3.0,
+    "healed": 1.0,
+    **dict.fromkeys(("cut", "down", "hang", "restart", "evict", "crash", "cut and crash", "clock", "all"), 0.05),
+}
+"""How often each must have come up, per schedule. Every schedule ends with its processes healed."""

@@ -112,12 +112,19 @@ async def test_a_backend_thrown_out_in_the_middle_tries_once_more(
     assert (await backend.handle(finding(me))).total == 2
 
 
+GOODBYE = b"SFATAL\0C57P01\0Mterminating connection due to unexpected postmaster exit\0\0"
+
+
 @asynccontextmanager
-async def proxy(url: str, *, deaf_commits: list[int]) -> AsyncIterator[str]:
-    """A way to the server that breaks right after a COMMIT went through, as often as `deaf_commits` holds items."""
+async def proxy(
+    url: str, *, deaf_commits: list[int] | None = None, clients: list[asyncio.StreamWriter] | None = None
+) -> AsyncIterator[str]:
+    """A way to the server that breaks right after a COMMIT went through, as often as `deaf_commits` holds items; `clients` are who came."""
     target = make_url(url)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if clients is not None:
+            clients.append(writer)
         upstream_reader, upstream_writer = await asyncio.open_connection(target.host, target.port)
         deaf = asyncio.Event()
 
@@ -143,6 +150,27 @@ async def proxy(url: str, *, deaf_commits: list[int]) -> AsyncIterator[str]:
         yield target.set(port=port).render_as_string(hide_password=False)
     finally:
         listening.close()
+
+
+@pytest.mark.parametrize("ask", [finding, creation])
+async def test_connections_that_were_told_goodbye_are_passed_over(
+    postgres: PostgresServer, opened: Open, me: Identity, ask: Callable[[Identity], Request]
+) -> None:
+    url = postgres.new_database()
+    await migrate(url)
+    clients: list[asyncio.StreamWriter] = []
+    async with proxy(url, clients=clients) as through:
+        backend = await opened(through)
+        await asyncio.gather(*(backend.handle(finding(me)) for _ in range(6)))
+        pooled, came = [client for client in clients if not client.is_closing()], len(clients)
+        assert len(pooled) == 6
+        for client in pooled:
+            client.write(b"E" + (len(GOODBYE) + 4).to_bytes(4, "big") + GOODBYE)
+        for _ in range(3):
+            await asyncio.sleep(0)
+        assert all(outcome.ok for outcome in (await backend.handle(ask(me))).outcomes)
+        assert len(clients) == came + 1
+        await backend.aclose()
 
 
 async def test_a_commit_without_an_answer_is_found_out_by_its_operation_id(

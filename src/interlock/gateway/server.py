@@ -15,6 +15,7 @@ from granian.server.embed import Server
 from interlock.app import App
 from interlock.errors import Unavailable
 from interlock.gateway.application import create_app
+from interlock.interpreter import let_threads_rest_at_exit
 
 __all__ = ["serve", "serving"]
 
@@ -26,6 +27,7 @@ GRACE: Final = 10.0
 async def serving(application: Any, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """An ASGI application, served for the length of an `async with`; answers its address. Port 0 takes a free one."""
     port = port or _free_port(host)
+    let_threads_rest_at_exit()
     server = Server(
         application,
         address=host,

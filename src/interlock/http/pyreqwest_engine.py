@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -15,11 +13,11 @@ from pyreqwest.response import Response, ResponseBodyReader
 
 from interlock.errors import InterlockError
 from interlock.http.engine import Call, Reply, StreamedReply, broken, late, unreachable
+from interlock.interpreter import let_threads_rest_at_exit
 
 __all__ = ["PyreqwestEngine"]
 
 _BUFFER = 1024 * 1024
-_QUIET_SECONDS = 0.1
 _CONNECTING = "client error (Connect)"
 
 
@@ -33,18 +31,11 @@ def _mapped(error: Exception, call: Call) -> InterlockError:
     return broken(call, "the connection broke before the answer was complete")
 
 
-def _let_threads_rest() -> None:
-    """pyreqwest's threads let go of what they held a moment after the last call, and abort the interpreter where it is being taken down meanwhile."""
-    time.sleep(_QUIET_SECONDS)
-
-
 class PyreqwestEngine:
     """One connection pool. `connect_timeout` is in seconds."""
 
     def __init__(self, connect_timeout: float = 5.0) -> None:
-        # Once for the process, however many engines it opens.
-        atexit.unregister(_let_threads_rest)
-        atexit.register(_let_threads_rest)
+        let_threads_rest_at_exit()
         self._closed = False
         self._client = (
             ClientBuilder()

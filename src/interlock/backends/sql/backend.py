@@ -14,7 +14,7 @@ from interlock.abilities import BlobInfo, Health
 from interlock.backends.sql.blobs import Blobs
 from interlock.backends.sql.changes import CHANNEL, Hub, Listener, Notice, Poller, notices_of
 from interlock.backends.sql.connections import Database, Session
-from interlock.backends.sql.failures import is_lost, is_transient, mapped
+from interlock.backends.sql.failures import is_transient, mapped
 from interlock.backends.sql.migrating import check_schema
 from interlock.backends.sql.shapes import take_apart
 from interlock.backends.sql.statements import Statements, compiled
@@ -189,9 +189,9 @@ class SqlBackend:
         return Response(outcomes=task.result().outcomes, backend=self.name, epoch=request.epoch)
 
     async def _carry_out(self, request: Request) -> Written:
-        attempt = 0
+        attempt = 1
+        patience = self._database.patience()
         while True:
-            attempt += 1
             try:
                 return await self._try(request)
             except OutcomeUnknown:
@@ -204,10 +204,12 @@ class SqlBackend:
                 raise
             except Exception as error:
                 # A connection that was dead before the commit wrote nothing: once more on a new one.
-                again = attempt < _TRIES if is_transient(error) else attempt == 1 and is_lost(error)
-                if not again:
+                if patience.again(error):
+                    continue
+                if attempt == _TRIES or not is_transient(error):
                     raise mapped(error, self.name) from error
             await asyncio.sleep(0.002 * 2**attempt)
+            attempt += 1
 
     async def _ask_again(self, request: Request) -> Written:
         try:

@@ -19,10 +19,10 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
 from interlock.backends.sql.dialects import Dialect, kilometres, postgres, sqlite
-from interlock.backends.sql.failures import is_lost, mapped
+from interlock.backends.sql.failures import is_lost, is_unsent, mapped
 from interlock.errors import InterlockError, Misconfigured, OutcomeUnknown
 
-__all__ = ["Database", "Session", "read_url"]
+__all__ = ["Database", "Patience", "Session", "read_url"]
 
 _BUSY_SECONDS: Final = 10.0
 _COMMAND_SECONDS: Final = 60.0
@@ -93,6 +93,24 @@ def read_url(url: str) -> tuple[URL, Dialect]:
     return found.set(drivername=driver), sqlite() if driver == _DRIVERS[0] else postgres()
 
 
+class Patience:
+    """How often one call that meets dead connections is made again."""
+
+    def __init__(self, pooled: int) -> None:
+        self._unsent = pooled
+        self._lost = 1
+
+    def again(self, error: BaseException) -> bool:
+        """True where a connection was dead and another one may do: once, and beyond that for each of the pool that sent nothing."""
+        if is_unsent(error):
+            self._unsent -= 1
+            return self._unsent >= 0
+        if is_lost(error):
+            self._lost -= 1
+            return self._lost >= 0
+        return False
+
+
 class Database:
     """The pools of one database. `reading` and `writing` lend sessions and map every native error."""
 
@@ -104,6 +122,7 @@ class Database:
             _SqliteSession if self._single else _PostgresSession
         )
         self._timeout = timeout
+        self._pool_size = pool_size
         self._readers = self._engine(pool_size)
         self._writers = self._engine(1) if self._single else self._readers
         self._write_lock = asyncio.Lock()
@@ -202,19 +221,20 @@ class Database:
 
     async def read(self, sql: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
         """One select. Where the connection turns out to be dead, once more on a new one."""
-        try:
-            return await self._read_once(sql, values)
-        except InterlockError:
-            raise
-        except Exception as error:
-            if not is_lost(error) or self._single:
-                raise mapped(error, self.name) from error
-        try:
-            return await self._read_once(sql, values)
-        except InterlockError:
-            raise
-        except Exception as error:
-            raise mapped(error, self.name) from error
+        patience: Patience | None = None
+        while True:
+            try:
+                return await self._read_once(sql, values)
+            except InterlockError:
+                raise
+            except Exception as error:
+                patience = patience or self.patience()
+                if not patience.again(error):
+                    raise mapped(error, self.name) from error
+
+    def patience(self) -> Patience:
+        """For one call."""
+        return Patience(self._pool_size)
 
     async def _read_once(self, sql: str, values: Sequence[Any]) -> Sequence[Sequence[Any]]:
         async with self._lend(self._readers) as raw:
@@ -262,11 +282,9 @@ class Database:
             committed()
 
     async def _roll_back(self, session: Session) -> None:
-        try:
+        # The error that led here is the one to tell; a lost connection is dropped by `_lend`.
+        with contextlib.suppress(Exception):
             await session.execute("ROLLBACK")
-        except Exception as error:  # noqa: BLE001 - the error that led here is the one to tell; a lost connection is dropped by `_lend`
-            if not is_lost(error):
-                return
 
     async def driver(self) -> Any:
         """A connection of PostgreSQL's driver outside of the pool, for LISTEN."""

@@ -9,7 +9,7 @@ from sqlalchemy import exc as sa
 
 from interlock.errors import DeadlineExceeded, InterlockError, Invalid, Misconfigured, Unavailable
 
-__all__ = ["MIGRATE", "is_clash", "is_lost", "is_transient", "mapped"]
+__all__ = ["MIGRATE", "is_clash", "is_lost", "is_transient", "is_unsent", "mapped"]
 
 MIGRATE = "the database has not this version's tables: run `interlock migrate`"
 
@@ -27,6 +27,7 @@ _LOST = (
     asyncpg.CrashShutdownError,
     asyncpg.IdleInTransactionSessionTimeoutError,
     asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
     OSError,
 )
 
@@ -43,6 +44,11 @@ def is_lost(error: BaseException) -> bool:
     found = native(error)
     # asyncpg's refusal of a value is an InterfaceError too, and a ValueError.
     return isinstance(found, _LOST) and not isinstance(found, ValueError)
+
+
+def is_unsent(error: BaseException) -> bool:
+    """True where the server had said goodbye to an idle connection, whose end the driver has not seen yet: it refuses, and sends nothing."""
+    return isinstance(native(error), asyncpg.InternalClientError)
 
 
 def is_clash(error: BaseException) -> bool:
