@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from aiohttp import ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from aiohttp import ClientConnectionResetError, ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
 from tests.patience import PATIENCE
 from tests.supabase.attacks.table import Table
 from tests.supabase.attacks.world import Persona, World
@@ -37,17 +37,37 @@ class Listener:
             {"event": "phx_join", "topic": topic, "payload": payload, "ref": "1", "join_ref": "1"}
         )
 
-    async def until(self, wanted: str, seconds: float = PATIENCE) -> bool:
-        """Listen until a text comes, or the socket ends, or the time is over."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not any(wanted in json.dumps(frame) for frame in self.heard):
-                    message = await self._socket.receive()
-                    if message.type is not WSMsgType.TEXT:
-                        return False
-                    self.heard.append(json.loads(message.data))
-        except TimeoutError:
-            return False
+    async def until(self, wanted: str) -> bool:
+        """Listen until a text comes (True), or the socket ends."""
+        return await self._until(lambda: any(wanted in json.dumps(frame) for frame in self.heard))
+
+    async def answered(self, topics: int) -> bool:
+        """Listen until so many channels are subscribed or refused (True), or the socket ends."""
+
+        def decided() -> bool:
+            ends = [
+                frame["topic"]
+                for frame in self.heard
+                if frame["event"] == "system" or frame["payload"].get("status") == "error"
+            ]
+            return len({*ends}) >= topics
+
+        return await self._until(decided)
+
+    async def caught_up(self) -> None:
+        """Listen until a heartbeat comes back, or the socket ends: what was sent to it before has come."""
+        ref = new_id()
+        with suppress(ClientConnectionResetError):
+            await self.say({"event": "heartbeat", "topic": "phoenix", "payload": {}, "ref": ref})
+        await self.until(ref)
+
+    async def _until(self, heard: Callable[[], bool]) -> bool:
+        async with asyncio.timeout(PATIENCE):
+            while not heard():
+                message = await self._socket.receive()
+                if message.type is not WSMsgType.TEXT:
+                    return False
+                self.heard.append(json.loads(message.data))
         return True
 
     @property
@@ -84,13 +104,18 @@ def _overhears(world: World, persona: Persona, bindings: list[Any]) -> list[Any]
             assert await owner.until("Subscribed to PostgreSQL")
             for place, binding in enumerate(bindings):
                 await spy.join(f"realtime:spy{place}", persona.token, [binding])
-            await spy.until("Subscribed to PostgreSQL", 3)
+            await spy.answered(len(bindings))
             made = await asyncio.to_thread(world.admin_a.post, "customers", {"company_name": f"{world.mark} overheard"})
             row = made.rows[0]["id"]
             assert await owner.until(row), "the control: the owner is told"
-            # What comes for the spy comes in order: once their own later change is there, A's would have been.
-            mine = await asyncio.to_thread(world.b.post, "customers", {"company_name": "own, overheard"})
-            await spy.until(mine.rows[0]["id"], 3 if persona.token is not world.b.token else PATIENCE)
+            # What comes for the spy comes in order: once a later change has come to whom it is for, A's would have been there.
+            if persona.token is world.b.token:
+                mine = await asyncio.to_thread(world.b.post, "customers", {"company_name": "own, overheard"})
+                await spy.until(mine.rows[0]["id"])
+            else:
+                later = await asyncio.to_thread(world.admin_a.post, "customers", {"company_name": f"{world.mark} later"})
+                assert await owner.until(later.rows[0]["id"])
+                await spy.caught_up()
             await asyncio.to_thread(world.service.delete, f"customers?tenant_id=eq.{world.a}&id=eq.{row}")
             said = json.dumps(bindings)
             world.check(said, json.dumps(spy.heard))
@@ -180,7 +205,7 @@ def _(world: World) -> None:
             spy.heard.clear()
             after = await asyncio.to_thread(world.b.post, "tags", {"name": new_id()})
             assert await owner.until(after.rows[0]["id"])
-            await spy.until(after.rows[0]["id"], 2)
+            await spy.caught_up()
             return spy.changes
 
     assert asyncio.run(listen()) == []

@@ -115,6 +115,7 @@ class Persona:
         given = {name: value for name, value in given.items() if value}
         reply = self.world.exchange(method, path, data, given)
         if self.watched:
+            self.world.touched |= method not in ("GET", "HEAD", "OPTIONS")
             said = " ".join((path, (data or b"").decode(errors="replace"), *given.values()))
             self.world.check(said, f"{reply.headers} {reply.text}")
         return reply
@@ -142,6 +143,7 @@ class Persona:
     @cached_property
     def client(self) -> Client:
         """The official client, with this token; what it is answered is searched too."""
+        self.world.touched = True
         checking = httpx.Client(event_hooks={"response": [self._seen]}, timeout=PATIENCE)
         headers = {"Authorization": f"Bearer {self.token}"} if self.token else {}
         options = SyncClientOptions(httpx_client=checking, headers=headers, auto_refresh_token=False)
@@ -181,7 +183,7 @@ class World:
         self.canaries: tuple[str, ...] = ()
         self.settled = ""
         self.a = str(new_id())
-        self.b_tenant = str(new_id())
+        self.touched = False
         self.mark = f"zq{secrets.token_hex(6)}"
         self.mail_mark = f"mq{secrets.token_hex(6)}"
         self.file_mark = f"fq{secrets.token_hex(6)}"
@@ -192,21 +194,28 @@ class World:
         self.manager_a = self.member(self.a, "manager", watched=False)
         self.agent_a = self.member(self.a, "agent", watched=False)
         self.viewer_a = self.member(self.a, "viewer", watched=False)
-        self.b = self.login(self.b_tenant, "admin")
-        self.agent_b = self.member(self.b_tenant, "agent")
         self.stray = Persona(self, "stray", self.anon_key, self.mint(app_metadata={}))
         self.ids = self._fill(self.a, self.mark, self.mail_mark, many=300)
-        self.own = self._fill(self.b_tenant, "own", "own", many=5)
         self.path = f"{self.a}/{self.ids['files']}"
-        self.own_path = f"{self.b_tenant}/{self.own['files']}"
-        for persona, path, text in ((self.admin_a, self.path, self.file_mark), (self.b, self.own_path, "own file")):
-            reply = persona.send(
-                "POST", f"/storage/v1/object/files/{path}", text.encode(), {"content-type": "text/plain"}
-            )
-            assert reply.ok, reply
+        self._upload(self.admin_a, self.path, self.file_mark)
+        self.renew_b()
         self.canaries = (self.mark, self.mail_mark, self.file_mark, self.a, *self.ids.values(), *(
             persona.user_id for persona in (self.admin_a, self.manager_a, self.agent_a, self.viewer_a)
         ))  # fmt: skip
+
+    def renew_b(self) -> None:
+        """A new tenant B, with the same things in it as the one before had at first: no attack finds what another one left."""
+        self.b_tenant = str(new_id())
+        self.b = self.login(self.b_tenant, "admin")
+        self.agent_b = self.member(self.b_tenant, "agent")
+        self.own = self._fill(self.b_tenant, "own", "own", many=5)
+        self.own_path = f"{self.b_tenant}/{self.own['files']}"
+        self._upload(self.b, self.own_path, "own file")
+        self.touched = False
+
+    def _upload(self, persona: Persona, path: str, text: str) -> None:
+        reply = persona.send("POST", f"/storage/v1/object/files/{path}", text.encode(), {"content-type": "text/plain"})
+        assert reply.ok, reply
 
     # -- people ---------------------------------------------------------------------------------------------------
 
@@ -322,7 +331,8 @@ class World:
             "tickets": [{"subject": f"{mark} ticket", "customer_id": ids["customers"]}],
             "comments": [{"ticket_id": ids["tickets"], "body": f"{mark} comment"}],
             "contracts": [{"customer_id": ids["customers"], "title": f"{mark} contract", "value": "99.5", "start_date": "2026-01-01"}],
-            "users": [{"email": f"{mail}-user@a.test", "display_name": f"{mark} person", "role": "agent"}],
+            "users": [{"email": f"{mail}-user@a.test", "display_name": f"{mark} person", "role": "agent"},
+                      {"id": new_id(), "email": f"{mail}-admin@a.test", "display_name": f"{mark} head", "role": "admin"}],
             "notifications": [{"user_id": ids["users"], "kind": "note", "title": f"{mark} note"}],
             "files": [{"name": f"{mark}.txt", "content_type": "text/plain", "size": 14}],
         }  # fmt: skip
