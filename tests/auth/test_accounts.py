@@ -43,7 +43,7 @@ class Desk:
     def __init__(self, backend: Any) -> None:
         self.backend = backend
         self.post = Post()
-        self.now = datetime(2026, 6, 1, tzinfo=UTC)
+        self.now = datetime.now(UTC)
         self.accounts = Accounts(backend, TokenIssuer.new(), clock=lambda: self.now, messenger=self.post)
 
     async def patch_user(self, email: str, /, **patch: Any) -> None:

@@ -391,7 +391,7 @@ class Both:
 
 @asynccontextmanager
 async def both(home: Path) -> AsyncIterator[Both]:
-    now = datetime(2026, 1, 1, tzinfo=UTC)
+    now = datetime.now(UTC)
     async with AsyncExitStack() as stack:
         edges = []
         for layers in ({}, LAYERS):

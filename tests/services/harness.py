@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -33,10 +33,16 @@ ALL = (
 
 @dataclass
 class Clock:
-    now: datetime = datetime(2026, 11, 23, 9, 0, tzinfo=UTC)
+    """Stands still at the moment it was made, until a test moves it."""
+
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def __call__(self) -> datetime:
         return self.now
+
+    @property
+    def today(self) -> date:
+        return self.now.date()
 
     def advance(self, **parts: float) -> None:
         self.now += timedelta(**parts)

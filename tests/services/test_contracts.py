@@ -17,7 +17,7 @@ from .harness import World
 
 pytestmark = pytest.mark.anyio
 
-TODAY = date(2026, 11, 23)
+DAY = timedelta(days=1)
 STATUSES = tuple(TRANSITIONS.table)
 
 
@@ -39,17 +39,17 @@ async def test_every_move_is_declared_or_refused(world: World, customer: str, ol
 
 
 async def test_dates(world: World, customer: str) -> None:
-    contracts = world.agent.contracts
+    contracts, today = world.agent.contracts, world.clock.today
     with pytest.raises(Invalid, match="before the start"):
-        await contracts.create(customer_id=customer, title="C", start_date=TODAY, end_date=TODAY - timedelta(days=1))
-    contract = await contracts.create(customer_id=customer, title="C", end_date=date(2027, 1, 1))
+        await contracts.create(customer_id=customer, title="C", start_date=today, end_date=today - DAY)
+    contract = await contracts.create(customer_id=customer, title="C", end_date=today + 30 * DAY)
     assert contract.start_date is None
     active = await contracts.update(contract.id, status="active")
-    assert active.start_date == TODAY
+    assert active.start_date == today
     with pytest.raises(Invalid, match="before the start"):
-        await contracts.update(contract.id, end_date=date(2026, 1, 1))
+        await contracts.update(contract.id, end_date=today - DAY)
     with pytest.raises(Invalid, match="before the start"):
-        await contracts.update(contract.id, start_date=date(2028, 1, 1))
+        await contracts.update(contract.id, start_date=today + 31 * DAY)
     assert await contracts.get(contract.id) == active
 
 
@@ -57,7 +57,7 @@ async def test_expiring(world: World, customer: str) -> None:
     contracts = world.agent.contracts
 
     async def make(days: int, status: str = "active") -> str:
-        end = TODAY + timedelta(days=days)
+        end = world.clock.today + days * DAY
         start = date(2020, 1, 1)
         return (
             await contracts.create(customer_id=customer, title="C", status=status, start_date=start, end_date=end)
@@ -73,14 +73,15 @@ async def test_expiring(world: World, customer: str) -> None:
 
 
 async def test_renewing(world: World, customer: str) -> None:
-    contracts = world.agent.contracts
+    contracts, year = world.agent.contracts, world.clock.today.year + 1
+    last_of_january, last_of_february = date(year, 1, 31), date(year, 3, 1) - DAY
     contract = await contracts.create(
-        customer_id=customer, title="C", status="active", start_date=date(2025, 1, 31), end_date=date(2027, 1, 31)
+        customer_id=customer, title="C", status="active", start_date=date(2025, 1, 31), end_date=last_of_january
     )
     renewed = await contracts.renew(contract.id, months=1, value=Decimal("12.50"))
-    assert (renewed.end_date, renewed.value) == (date(2027, 2, 28), Decimal("12.50"))
+    assert (renewed.end_date, renewed.value) == (last_of_february, Decimal("12.50"))
     with pytest.raises(Invalid, match="give a later day"):
-        await contracts.renew(contract.id, end_date=date(2027, 2, 28))
+        await contracts.renew(contract.id, end_date=last_of_february)
     await contracts.update(contract.id, status="expired")
     assert (await contracts.renew(contract.id)).status == "active"
 
@@ -89,15 +90,15 @@ async def test_an_expired_contract_goes_on_from_today(world: World, customer: st
     contract = await world.agent.contracts.create(
         customer_id=customer, title="C", status="expired", start_date=date(2020, 1, 1), end_date=date(2021, 1, 1)
     )
-    assert (await world.agent.contracts.renew(contract.id)).end_date == date(2027, 11, 23)
+    assert (await world.agent.contracts.renew(contract.id)).end_date == add_months(world.clock.today, 12)
 
 
 @pytest.mark.parametrize(
     ("fields", "field"),
     [
-        ({"renewal": "none", "status": "active", "end_date": date(2027, 1, 1)}, "renewal"),
-        ({"status": "draft", "end_date": date(2027, 1, 1)}, "status"),
-        ({"status": "terminated", "end_date": date(2027, 1, 1)}, "status"),
+        ({"renewal": "none", "status": "active", "end_date": date(2020, 1, 1)}, "renewal"),
+        ({"status": "draft", "end_date": date(2020, 1, 1)}, "status"),
+        ({"status": "terminated", "end_date": date(2020, 1, 1)}, "status"),
         ({"status": "active"}, "end_date"),
     ],
 )
@@ -109,32 +110,34 @@ async def test_what_is_not_renewed(world: World, customer: str, fields: dict[str
 
 
 async def test_a_replayed_renewal_renews_once(world: World, customer: str) -> None:
-    contracts = world.agent.contracts
-    contract = await contracts.create(customer_id=customer, title="C", status="active", end_date=date(2027, 1, 1))
+    contracts, end = world.agent.contracts, world.clock.today + 30 * DAY
+    contract = await contracts.create(customer_id=customer, title="C", status="active", end_date=end)
     first = await contracts.renew(contract.id, operation_id="renew-1")
-    assert first.end_date == date(2028, 1, 1)
+    assert first.end_date == add_months(end, 12)
     assert await contracts.renew(contract.id, operation_id="renew-1") == first
-    assert (await contracts.renew(contract.id, operation_id="renew-2")).end_date == date(2029, 1, 1)
+    assert (await contracts.renew(contract.id, operation_id="renew-2")).end_date == add_months(first.end_date, 12)
 
 
 async def test_two_renewals_at_once_both_count(world: World, customer: str) -> None:
-    contracts = world.agent.contracts
-    contract = await contracts.create(customer_id=customer, title="C", status="active", end_date=date(2027, 1, 1))
+    contracts, end = world.agent.contracts, world.clock.today + 30 * DAY
+    contract = await contracts.create(customer_id=customer, title="C", status="active", end_date=end)
     await asyncio.gather(*(contracts.renew(contract.id) for _ in range(3)))
-    assert (await contracts.get(contract.id)).end_date == date(2030, 1, 1)
+    for _ in range(3):
+        end = add_months(end, 12)
+    assert (await contracts.get(contract.id)).end_date == end
 
 
 async def test_terminating(world: World, customer: str) -> None:
-    contracts = world.agent.contracts
+    contracts, today = world.agent.contracts, world.clock.today
     contract = await contracts.create(customer_id=customer, title="C", status="active", start_date=date(2025, 1, 1))
     ended = await contracts.terminate(contract.id, operation_id="end-1")
-    assert (ended.status, ended.end_date) == ("terminated", TODAY)
+    assert (ended.status, ended.end_date) == ("terminated", today)
     assert await contracts.terminate(contract.id, operation_id="end-1") == ended
-    future = await contracts.create(customer_id=customer, title="C", start_date=date(2027, 1, 1))
-    assert (await contracts.terminate(future.id)).end_date == date(2027, 1, 1)
-    other = await contracts.create(customer_id=customer, title="C", start_date=date(2027, 1, 1))
+    future = await contracts.create(customer_id=customer, title="C", start_date=today + 30 * DAY)
+    assert (await contracts.terminate(future.id)).end_date == today + 30 * DAY
+    other = await contracts.create(customer_id=customer, title="C", start_date=today + 30 * DAY)
     with pytest.raises(Invalid, match="before the start"):
-        await contracts.terminate(other.id, on=date(2026, 12, 31))
+        await contracts.terminate(other.id, on=today + 29 * DAY)
 
 
 def test_months() -> None:

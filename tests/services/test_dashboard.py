@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -14,6 +14,7 @@ from interlock.errors import Invalid, Unsupported
 from interlock.services import Services
 from interlock.services.dashboard import Money, Revenue, TicketLoad
 from interlock.services.figures import Figures, figures
+from interlock.services.rules import add_months
 
 from .harness import ALL, World
 
@@ -33,7 +34,7 @@ class WithoutAggregates:
 
 
 async def fill(world: World, seed: int = 7) -> None:
-    chance = random.Random(seed)
+    chance, today = random.Random(seed), world.clock.today
     services = world.as_("system")
     stages = await services.sales.create_default_stages()
     users = [world.users[who].id for who in ("agent", "manager")]
@@ -55,7 +56,7 @@ async def fill(world: World, seed: int = 7) -> None:
             stage_id=stage.id,
             amount=Decimal(chance.randrange(10**7)) / 10_000,
             currency=chance.choice(["EUR", "USD"]),
-            expected_close=chance.choice([None, date(2026, chance.randrange(1, 13), chance.randrange(1, 29))]),
+            expected_close=chance.choice([None, today + timedelta(days=chance.randrange(-330, 40))]),
             lost_reason="price" if stage.type == "lost" else None,
         )
     for number in range(40):
@@ -74,7 +75,7 @@ async def fill(world: World, seed: int = 7) -> None:
             value=Decimal(chance.randrange(10**6)) / 100,
             currency=chance.choice(["EUR", "USD"]),
             start_date=date(2025, 1, 1),
-            end_date=chance.choice([None, date(2026, 11, 20) + timedelta(days=chance.randrange(100))]),
+            end_date=chance.choice([None, today + timedelta(days=chance.randrange(-3, 97))]),
             renewal=chance.choice(["none", "manual"]),
         )
     await services.notifications.create(user_id=world.users["viewer"].id, kind="note", title="Hello")
@@ -154,7 +155,7 @@ async def test_stats_count_what_they_say(world: World) -> None:
     assert (stats.open_deals, stats.open_deal_value) == (3, (Money("EUR", Decimal("3.3")), Money("USD", Decimal(5))))
     assert (stats.open_tickets, stats.overdue_tickets) == (1, 1)
     assert (stats.active_contracts, stats.active_contract_value) == (1, (Money("EUR", Decimal("0.3")),))
-    assert await services.dashboard.revenue_by_month(1) == (Revenue("2026-11", "EUR", 1, Decimal(9)),)
+    assert await services.dashboard.revenue_by_month(1) == (Revenue(f"{now:%Y-%m}", "EUR", 1, Decimal(9)),)
     assert await services.dashboard.ticket_load() == (TicketLoad(None, "open", 1),)
 
 
@@ -162,11 +163,14 @@ async def test_revenue_is_of_the_months_asked_for(world: World) -> None:
     services = world.manager
     won = next(stage.id for stage in await services.sales.create_default_stages() if stage.type == "won")
     customer = (await services.customers.create(company_name="A")).id
-    for close in (date(2026, 9, 30), date(2026, 10, 1), date(2026, 11, 30), date(2026, 12, 1)):
+    this, day = world.clock.today.replace(day=1), timedelta(days=1)
+    last, following = add_months(this, -1), add_months(this, 1)
+    for close in (last - day, last, following - day, following):
         await services.sales.create(
             title="D", customer_id=customer, stage_id=won, amount=Decimal(1), expected_close=close
         )
-    assert [row.month for row in await services.dashboard.revenue_by_month(2)] == ["2026-10", "2026-11"]
+    months = [row.month for row in await services.dashboard.revenue_by_month(2)]
+    assert months == [f"{last:%Y-%m}", f"{this:%Y-%m}"]
     with pytest.raises(Invalid, match="months"):
         await services.dashboard.revenue_by_month(0)
 
@@ -174,7 +178,7 @@ async def test_revenue_is_of_the_months_asked_for(world: World) -> None:
 async def test_recent_activity(world: World) -> None:
     services = world.manager
     customer = await services.customers.create(company_name="A")
-    world.clock.now = datetime(2026, 11, 24, tzinfo=UTC)
+    world.clock.advance(hours=1)
     ticket = await services.tickets.create(subject="T")
     world.clock.advance(hours=1)
     await services.customers.update(customer.id, city="Bonn")

@@ -55,7 +55,7 @@ async def test_moving(world: World, stages: dict[str, Stage], customer: str) -> 
     back = await sales.move(deal.id, stages["Negotiation"].id)
     assert (back.probability, back.lost_reason) == (75, None)
     won = await sales.move(deal.id, stages["Won"].id)
-    assert (won.probability, won.expected_close) == (100, world.clock.now.date())
+    assert (won.probability, won.expected_close) == (100, world.clock.today)
 
 
 async def test_a_probability_of_ones_own_stands_until_the_stage_changes(

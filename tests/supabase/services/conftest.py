@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from tests.services.conftest import memory
+from tests.services.conftest import clock, memory
 from tests.services.harness import ALL, Clock, World
 from tests.supabase.test_conformance import Tokens
 
@@ -19,11 +18,6 @@ from interlock.http import open_engine
 from interlock.identifiers import new_id
 
 __all__ = ["clock", "memory", "world"]
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock(datetime.now(UTC))
 
 
 @pytest.fixture
