@@ -31,11 +31,8 @@ def test_the_readme_works_line_by_line(product: Product) -> None:
     assert walk(product) >= 10
 
 
-@pytest.mark.parametrize("back", ["mock", "supabase"])
-def test_the_readme_works_on_supabase(
-    back: str, tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], None]
-) -> None:
-    """With every service on supabase from the start: as the page stands, and where it leads customers back to supabase."""
+def test_the_readme_works_on_supabase(tmp_path_factory: pytest.TempPathFactory, missing: Callable[[str], None]) -> None:
+    """With every service on supabase from the start, and customers led back to it."""
     try:
         find_programs()
     except Misconfigured as error:
@@ -45,14 +42,14 @@ def test_the_readme_works_on_supabase(
     def on_supabase(step: Step) -> Step:
         command, printed = step.command, step.printed.replace("auth           mock ", "auth           supabase ")
         if command == "interlock switch customers mock":
-            command, printed = command.replace("mock", back), printed.replace("mock", back)
+            command, printed = command.replace("mock", "supabase"), printed.replace("mock", "supabase")
         elif command == "interlock switch customers real":
             printed = printed.replace("mock", "supabase") if first.pop() else printed
             first.append(False)
-        elif command.startswith("python examples/") and back == "supabase":
+        elif command.startswith("python examples/"):
             printed += " and supabase"  # where the example found them; it leaves them on mock
         elif command == "interlock status":
-            printed = printed.replace("customers      mock ", f"customers      {back} ")
+            printed = printed.replace("customers      mock ", "customers      supabase ")
         return step._replace(command=command, printed=printed)
 
     (port,) = free_ports(1)

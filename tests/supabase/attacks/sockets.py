@@ -9,7 +9,13 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from aiohttp import ClientConnectionResetError, ClientSession, ClientWebSocketResponse, WSMsgType, WSServerHandshakeError
+from aiohttp import (
+    ClientConnectionResetError,
+    ClientSession,
+    ClientWebSocketResponse,
+    WSMsgType,
+    WSServerHandshakeError,
+)
 from tests.patience import PATIENCE
 from tests.supabase.attacks.table import Table
 from tests.supabase.attacks.world import Persona, World
@@ -113,7 +119,9 @@ def _overhears(world: World, persona: Persona, bindings: list[Any]) -> list[Any]
                 mine = await asyncio.to_thread(world.b.post, "customers", {"company_name": "own, overheard"})
                 await spy.until(mine.rows[0]["id"])
             else:
-                later = await asyncio.to_thread(world.admin_a.post, "customers", {"company_name": f"{world.mark} later"})
+                later = await asyncio.to_thread(
+                    world.admin_a.post, "customers", {"company_name": f"{world.mark} later"}
+                )
                 assert await owner.until(later.rows[0]["id"])
                 await spy.caught_up()
             await asyncio.to_thread(world.service.delete, f"customers?tenant_id=eq.{world.a}&id=eq.{row}")
