@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any, Final
 
 import pytest
+from tests.layers.conform.binding import Backends
 from tests.layers.conform.stacks import ALONE, Layer, Pair, around
 
 from interlock.abilities import Closes
@@ -42,15 +43,13 @@ class _Nested:
 
 
 @pytest.fixture(scope="module")
-async def pair(request: pytest.FixtureRequest, inner_backend: Backend, other_backend: Backend) -> AsyncIterator[Pair]:
+async def pair(request: pytest.FixtureRequest, backends: Backends) -> AsyncIterator[Pair]:
     inner, outer = (ALONE[name] for name in request.param)
 
     def worked(nested: Any) -> bool:
         return bool(outer.worked(nested.outside) and inner.worked(nested.inside))
 
-    async with around(
-        inner_backend, other_backend, Layer(lambda backend: _Nested(outer, inner, backend), worked)
-    ) as both:
+    async with around(*backends(), Layer(lambda backend: _Nested(outer, inner, backend), worked)) as both:
         yield both
 
 
@@ -59,7 +58,7 @@ class Pairs(BackendConformance):
 
     @pytest.fixture
     def subject(self, pair: Pair) -> Subject:
-        return pair.one
+        return Subject(pair.one.backend)
 
     @pytest.fixture
     def another(self, pair: Pair) -> Subject:

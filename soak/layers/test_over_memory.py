@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tests.layers.conform.test_over_memory import inner_backend, other_backend
+from tests.layers.conform.test_over_memory import backends
 
 from soak.layers.pairs import Pairs, pair
 
-__all__ = ["inner_backend", "other_backend", "pair"]
+__all__ = ["backends", "pair"]
 
 
 class TestPairs(Pairs):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from tests.layers.conform.binding import Alone, EverythingShared, alone, everything_shared, redis
+from tests.layers.conform.binding import Alone, EverythingShared, alone, backends, everything_shared, redis
 from tests.layers.conform.test_over_rest import enrol, inner_backend, other_backend
 
 from soak.layers.pairs import Pairs, pair
 
-__all__ = ["alone", "enrol", "everything_shared", "inner_backend", "other_backend", "pair", "redis"]
+__all__ = ["alone", "backends", "enrol", "everything_shared", "inner_backend", "other_backend", "pair", "redis"]
 
 
 class TestAlone(Alone):

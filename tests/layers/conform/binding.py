@@ -1,4 +1,7 @@
-"""Puts the table around a backend: a module that imports these fixtures gives `inner_backend` and `other_backend`, two backends that share nothing, for the whole module."""
+"""Puts the table around a backend: a module that imports these fixtures gives `inner_backend` and `other_backend`, two backends that share nothing.
+
+Where they are cheap it gives `backends` instead, which makes two for each layer: what is written to them then goes with them.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,17 @@ from interlock.contract import Backend
 from interlock.testing.conformance import BackendConformance, ChangesConformance, Subject
 from interlock.testing.servers import RedisServer, ServerMissing
 
-__all__ = ["Alone", "Everything", "EverythingShared", "alone", "everything", "everything_shared", "redis"]
+__all__ = [
+    "Alone",
+    "Backends",
+    "Everything",
+    "EverythingShared",
+    "alone",
+    "backends",
+    "everything",
+    "everything_shared",
+    "redis",
+]
 
 
 @pytest.fixture(scope="session")
@@ -36,11 +49,19 @@ def redis(missing: Callable[[str], None]) -> Iterator[RedisServer]:
         yield server
 
 
+Backends = Callable[[], tuple[Backend, Backend]]
+
+
+@pytest.fixture(scope="module")
+def backends(inner_backend: Backend, other_backend: Backend) -> Backends:
+    return lambda: (inner_backend, other_backend)
+
+
 @asynccontextmanager
 async def _put(
-    request: pytest.FixtureRequest, one: Backend, another: Backend, own: Mapping[str, Layer], shared: Mapping[str, Any]
+    request: pytest.FixtureRequest, backends: Backends, own: Mapping[str, Layer], shared: Mapping[str, Any]
 ) -> AsyncIterator[Pair]:
-    name = request.param
+    name, (one, another) = request.param, backends()
     if name in own:
         async with around(one, another, own[name]) as pair:
             yield pair
@@ -55,24 +76,20 @@ async def _put(
 
 
 @pytest.fixture(scope="module", params=[*ALONE, *SHARED])
-async def alone(request: pytest.FixtureRequest, inner_backend: Backend, other_backend: Backend) -> AsyncIterator[Pair]:
-    async with _put(request, inner_backend, other_backend, ALONE, SHARED) as pair:
+async def alone(request: pytest.FixtureRequest, backends: Backends) -> AsyncIterator[Pair]:
+    async with _put(request, backends, ALONE, SHARED) as pair:
         yield pair
 
 
 @pytest.fixture(scope="module", params=EVERYTHING)
-async def everything(
-    request: pytest.FixtureRequest, inner_backend: Backend, other_backend: Backend
-) -> AsyncIterator[Pair]:
-    async with _put(request, inner_backend, other_backend, EVERYTHING, {}) as pair:
+async def everything(request: pytest.FixtureRequest, backends: Backends) -> AsyncIterator[Pair]:
+    async with _put(request, backends, EVERYTHING, {}) as pair:
         yield pair
 
 
 @pytest.fixture(scope="module", params=EVERYTHING_SHARED)
-async def everything_shared(
-    request: pytest.FixtureRequest, inner_backend: Backend, other_backend: Backend
-) -> AsyncIterator[Pair]:
-    async with _put(request, inner_backend, other_backend, {}, EVERYTHING_SHARED) as pair:
+async def everything_shared(request: pytest.FixtureRequest, backends: Backends) -> AsyncIterator[Pair]:
+    async with _put(request, backends, {}, EVERYTHING_SHARED) as pair:
         yield pair
 
 

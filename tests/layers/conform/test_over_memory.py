@@ -7,6 +7,7 @@ import asyncio
 import pytest
 from tests.layers.conform.binding import (
     Alone,
+    Backends,
     Everything,
     EverythingShared,
     alone,
@@ -38,13 +39,8 @@ def memory() -> MemoryBackend:
 
 
 @pytest.fixture(scope="module")
-def inner_backend() -> MemoryBackend:
-    return memory()
-
-
-@pytest.fixture(scope="module")
-def other_backend() -> MemoryBackend:
-    return memory()
+def backends() -> Backends:
+    return lambda: (memory(), memory())
 
 
 class TestAlone(Alone):

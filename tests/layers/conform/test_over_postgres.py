@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.conformance.test_sql_postgres import opened
-from tests.layers.conform.binding import Everything, everything
+from tests.layers.conform.binding import Everything, backends, everything
 
 from interlock.backends.sql import SqlBackend
 from interlock.testing.servers import PostgresServer
 
-__all__ = ["everything"]
+__all__ = ["backends", "everything"]
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 from tests.conformance.conftest import Enrol, enrol
 from tests.conformance.test_rest import real_api
-from tests.layers.conform.binding import Everything, everything
+from tests.layers.conform.binding import Everything, backends, everything
 
 from interlock.contract import Backend
 
-__all__ = ["enrol", "everything"]
+__all__ = ["backends", "enrol", "everything"]
 
 
 @pytest.fixture(scope="module")

@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.conformance.test_sql_sqlite import opened
-from tests.layers.conform.binding import Everything, everything
+from tests.layers.conform.binding import Everything, backends, everything
 
 from interlock.backends.sql import SqlBackend
 
-__all__ = ["everything"]
+__all__ = ["backends", "everything"]
 
 
 @pytest.fixture(scope="module")

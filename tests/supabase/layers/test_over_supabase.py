@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
-from tests.layers.conform.binding import Everything, everything
+from tests.layers.conform.binding import Everything, backends, everything
 from tests.supabase.test_conformance import backend_on
 
 from interlock.contract import Backend
 from interlock.devstack import Stack
 
-__all__ = ["everything"]
+__all__ = ["backends", "everything"]
 
 
 @pytest.fixture(scope="module")
