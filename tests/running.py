@@ -28,6 +28,7 @@ class Product:
     ports: Mapping[str, str]
     process: subprocess.Popen[str]
     ready: Mapping[str, Any]
+    said: str = ""
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command beside it."""
@@ -63,8 +64,10 @@ def command(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> 
 
 
 @contextmanager
-def started(folder: Path, **settings: str) -> Iterator[Product]:
+def started(folder: Path, *, plain: bool = False, **settings: str) -> Iterator[Product]:
     """`interlock up`, ready, and stopped by SIGTERM at the end unless it has ended already.
+
+    `plain` has it speak to people instead of programs, and keeps what it `said` until it was ready.
 
     `{port}` and `{api_port}` in a setting stand for the ports that it gets.
     """
@@ -79,7 +82,7 @@ def started(folder: Path, **settings: str) -> Iterator[Product]:
         **{name: value.format(port=port, api_port=api_port) for name, value in settings.items()},
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "interlock", "--json", "up"],
+        [sys.executable, "-m", "interlock", *([] if plain else ["--json"]), "up"],
         cwd=folder,
         env={**os.environ, **env},
         stdin=subprocess.DEVNULL,
@@ -89,10 +92,12 @@ def started(folder: Path, **settings: str) -> Iterator[Product]:
     )
     assert process.stdout is not None
     try:
-        ready = process.stdout.readline()
-        assert '"ready"' in ready, ready + process.stdout.read()
+        said = [process.stdout.readline()]
+        while plain and said[-1] and "Ctrl-C" not in said[-1]:
+            said.append(process.stdout.readline())
+        assert ("Ctrl-C" if plain else '"ready"') in said[-1], "".join(said) + process.stdout.read()
         ports = {"8000": str(port), "5137": str(api_port), "54321": env["INTERLOCK_SUPABASE_PORT"]}
-        yield Product(folder, env, ports, process, json.loads(ready))
+        yield Product(folder, env, ports, process, {} if plain else json.loads(said[-1]), "".join(said))
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)

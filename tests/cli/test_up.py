@@ -15,7 +15,6 @@ import psutil
 import pytest
 from tests.patience import PATIENCE, until
 from tests.running import Product, command, free_ports, started
-from tests.settings.test_settings import GUIDE_ENV
 
 
 def answers(url: str) -> bool:
@@ -98,13 +97,6 @@ def test_a_bad_configuration_starts_nothing(tmp_path: Path) -> None:
     assert "INTERLOCK_PORT: 'x' is not a whole number" in done.stderr
     assert "VITE_API_MODE: 'fake' is not one of the choices" in done.stderr
     assert not (tmp_path / ".interlock").exists()
-
-
-def test_the_guides_file_starts_the_product(tmp_path: Path) -> None:
-    (tmp_path / ".env").write_text(GUIDE_ENV)
-    with started(tmp_path, INTERLOCK_API_BASE_URL="http://localhost:{api_port}/api/v1") as product:
-        rows = {row["service"]: row["backend"] for row in product.json("status")}
-    assert rows == {name: "real" if name == "sales" else "mock" for name in rows}
 
 
 def served(product: Product, token: str) -> dict[str, str]:

@@ -49,7 +49,12 @@ def settings() -> str:
         mend = extra["mend"] if isinstance(extra, dict) else ""
         rows.append([f"`INTERLOCK_{name.upper()}`", _default(field.default), str(field.description), str(mend)])
     rows.append(
-        ["`INTERLOCK_<SERVICE>_BACKEND`", "", "The backend of one service.", "choose mock, real, sql or supabase"]
+        [
+            "`INTERLOCK_<SERVICE>_BACKEND`",
+            "",
+            "The backend of one service; `auto` follows the mode.",
+            "choose mock, real, sql, supabase or auto",
+        ]
     )
     rows.append(["`INTERLOCK_<BACKEND>_<LIMIT>`", "", "A limit of one backend.", "as for the limit of that name"])
     return _rows(["variable", "default", "what it does", "values"], rows)

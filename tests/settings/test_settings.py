@@ -3,58 +3,20 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from dotenv import dotenv_values
+from tests.guide import guide_file
 
 from interlock.errors import Misconfigured
 from interlock.settings import GUIDE, SERVICES, LocalSupabase, Settings
+from interlock.settings.guide import GUIDE_BACKENDS
 from interlock.settings.limits import LIMITS
-
-GUIDE_ENV = """\
-# API
-VITE_API_MODE=mock
-VITE_USE_MOCK_API=true
-VITE_API_BASE_URL=http://localhost:5137/api/v1
-VITE_API_ENVIRONMENT=development
-VITE_API_TIMEOUT=30000
-
-# Supabase
-VITE_SUPABASE_URL=https://your-project.supabase.co
-VITE_SUPABASE_ANON_KEY=your-anon-key
-VITE_SUPABASE_SERVICE_KEY=your-service-key
-VITE_SUPABASE_ENABLE_REALTIME=true
-VITE_SUPABASE_ENABLE_OFFLINE=true
-VITE_SUPABASE_SYNC_INTERVAL=30000
-VITE_SUPABASE_AUTH_METHOD=jwt
-
-# Service by service
-VITE_AUTH_BACKEND=mock
-VITE_CUSTOMERS_BACKEND=mock
-VITE_SALES_BACKEND=real
-VITE_TICKETS_BACKEND=mock
-VITE_CONTRACTS_BACKEND=mock
-VITE_USERS_BACKEND=mock
-VITE_DASHBOARD_BACKEND=mock
-VITE_NOTIFICATIONS_BACKEND=mock
-VITE_FILES_BACKEND=mock
-VITE_AUDIT_BACKEND=mock
-
-# Speed
-VITE_ENABLE_SERVICE_CACHE=true
-VITE_CACHE_TTL=300000
-VITE_ENABLE_REQUEST_DEDUPLICATION=true
-VITE_ENABLE_BATCH_REQUESTS=true
-
-# Looking inside
-VITE_ENABLE_SERVICE_LOGGING=true
-VITE_ENABLE_PERFORMANCE_METRICS=true
-VITE_ENABLE_ERROR_TRACKING=false
-VITE_DEBUG_SERVICE_FACTORY=false
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -69,29 +31,72 @@ def problems(**env: str) -> tuple[str, ...]:
     return caught.value.problems
 
 
-def test_the_guides_own_file_works_verbatim(scratch: Path) -> None:
-    (scratch / ".env").write_text(GUIDE_ENV)
-    settings = Settings.load(env={})
-    settings.check()
+MIX = {
+    "auth": "mock",
+    "customers": "supabase",
+    "sales": "real",
+    "tickets": "mock",
+    "contracts": "supabase",
+    "users": "real",
+    "dashboard": "mock",
+    "notifications": "supabase",
+    "files": "supabase",
+    "audit": "real",
+}
+"""Who serves what by the guide's file."""
+
+
+def test_the_guides_own_file_works_as_it_stands(scratch: Path) -> None:
+    shutil.copy(guide_file("guide.env"), scratch / ".env")
+    settings = Settings.load(env={}, embedded=True)
+    assert {name: settings.backend_of(name) for name in SERVICES} == MIX
     assert settings.api_mode == "mock"
     assert settings.environment == "development"
-    assert settings.api_base_url == "http://localhost:5137/api/v1"
+    assert settings.api_base_url == "http://127.0.0.1:5137/api/v1", "the one that `up` brings"
     assert settings.api_timeout == 30
-    assert settings.supabase_url == "https://your-project.supabase.co"
-    assert settings.supabase_anon_key is not None
-    assert settings.supabase_anon_key.get_secret_value() == "your-anon-key"
-    assert (settings.supabase_realtime, settings.supabase_offline, settings.supabase_sync_interval) == (True, True, 30)
+    assert settings.placeholders == ("VITE_SUPABASE_URL", "VITE_SUPABASE_ANON_KEY", "VITE_SUPABASE_SERVICE_KEY")
+    assert settings.needs_local_supabase
+    assert (settings.supabase_realtime, settings.supabase_offline, settings.supabase_sync_interval) == (True, True, 5)
     assert settings.supabase_auth_method == "jwt"
-    assert {name: settings.backend_of(name) for name in SERVICES} == {
-        name: "real" if name == "sales" else "mock" for name in SERVICES
-    }
     assert (settings.cache, settings.cache_ttl, settings.dedup, settings.batch) == (True, 300, True, True)
-    assert (settings.log_calls, settings.metrics, settings.error_tracking, settings.debug) == (True, True, False, False)
+    assert (settings.log_calls, settings.metrics, settings.error_tracking, settings.debug) == (True, True, True, False)
 
 
-def test_the_file_above_holds_every_variable_of_the_guide() -> None:
-    named = {line.partition("=")[0] for line in GUIDE_ENV.splitlines() if line.startswith("VITE_")}
-    assert named == {*GUIDE, *(f"VITE_{service.upper()}_BACKEND" for service in SERVICES)}
+def test_every_variable_of_the_guides_file_is_known() -> None:
+    named = dotenv_values(guide_file("guide.env"), interpolate=False)
+    backends = {f"VITE_{name.upper()}_BACKEND" for name in GUIDE_BACKENDS} | {
+        f"VITE_{name.upper().removesuffix('S')}_BACKEND" for name in GUIDE_BACKENDS
+    }
+    assert named.keys() <= {*GUIDE, *backends}
+    assert GUIDE.keys() <= named.keys()
+
+
+def test_what_the_guides_file_leaves_out_has_the_guides_defaults(scratch: Path) -> None:
+    settings = Settings.load(
+        env={
+            "VITE_TICKET_BACKEND": "Auto",
+            "VITE_API_MODE": "sql",
+            "VITE_SUPABASE_URL": "https://a.b",
+            "VITE_SUPABASE_ANON_KEY": "key",
+        },
+        embedded=True,
+    )
+    assert {name: settings.backend_of(name) for name in SERVICES} == MIX | {"auth": "sql", "tickets": "sql"}
+    assert (settings.cache, settings.dedup, settings.batch) == (True, True, True)
+    assert (settings.log_calls, settings.metrics, settings.error_tracking, settings.debug) == (True, True, True, False)
+    by_mode = Settings.load(env={"VITE_API_MODE": "mock", "VITE_ENABLE_SERVICE_CACHE": "false"})
+    assert {by_mode.backend_of(name) for name in SERVICES} == {"mock"}, "the mode alone moves everything"
+    assert (by_mode.cache, by_mode.dedup) == (False, True)
+    ours = Settings.load(env={"INTERLOCK_API_MODE": "mock"})
+    assert (ours.cache, ours.dedup, ours.log_calls) == (False, False, False)
+
+
+@pytest.mark.parametrize("auto", ["auto", "AUTO", " Auto "])
+def test_a_service_on_auto_follows_the_mode(scratch: Path, auto: str) -> None:
+    (scratch / ".env").write_text("VITE_API_MODE=sql\nVITE_CUSTOMER_BACKEND=mock\n")
+    (scratch / "interlock.toml").write_text(f'[backends]\ncustomers = "{auto}"\n')
+    assert Settings.load(env={}).backend_of("customers") == "sql"
+    assert Settings.load(env={"INTERLOCK_CUSTOMERS_BACKEND": "mock"}).backend_of("customers") == "mock"
 
 
 @pytest.mark.parametrize(
@@ -119,6 +124,7 @@ def test_the_file_above_holds_every_variable_of_the_guide() -> None:
         ("VITE_DEBUG_SERVICE_FACTORY", "x", "VITE_DEBUG_SERVICE_FACTORY: 'x' is neither true nor false"),
         ("VITE_CUSTOMERS_BACKEND", "moc", "VITE_CUSTOMERS_BACKEND: 'moc' is no backend; did you mean 'mock'?; choose mock"),
         ("VITE_CUSTOMRS_BACKEND", "mock", "VITE_CUSTOMRS_BACKEND: there is no such service; did you mean 'VITE_CUSTOMERS_"),
+        ("VITE_CUSTOMER_BACKEND", "moc", "VITE_CUSTOMER_BACKEND: 'moc' is no backend; did you mean 'mock'?; choose mock"),
         ("INTERLOCK_API_MODE", "x", "INTERLOCK_API_MODE: 'x' is not one of the choices; choose mock, real, sql or supabase"),
         ("INTERLOCK_PORT", "http", "INTERLOCK_PORT: 'http' is not a whole number; give a port from 1 to 65535"),
         ("INTERLOCK_API_PORT", "70000", "INTERLOCK_API_PORT: '70000' is too big; give a port from 1 to 65535"),
@@ -188,7 +194,7 @@ def test_the_mode_is_stronger_than_the_older_switch() -> None:
 
 
 def test_a_service_on_an_unconfigured_backend_is_a_problem() -> None:
-    (problem,) = problems(VITE_FILES_BACKEND="real", VITE_AUDIT_BACKEND="real")
+    (problem,) = problems(INTERLOCK_FILES_BACKEND="real", INTERLOCK_AUDIT_BACKEND="real")
     assert problem == (
         "INTERLOCK_API_BASE_URL: is not set, and 'real' is the backend of files, audit; set it, or choose another backend"
     )
@@ -273,7 +279,7 @@ def test_unknown_keys_in_the_file_are_problems(scratch: Path) -> None:
     (scratch / "interlock.toml").write_text('prot = 1\n[backends]\nsale = "mock"\nsales = 3\n')
     assert problems() == (
         "interlock.toml [backends] sale: there is no such service; did you mean 'sales'?",
-        "interlock.toml [backends] sales: 3 is no backend; choose mock, real, sql or supabase",
+        "interlock.toml [backends] sales: 3 is no backend; choose mock, real, sql, supabase or auto",
         "interlock.toml prot: there is no such setting; did you mean port?",
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sys
 from collections.abc import Coroutine, Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from interlock.cli.exits import Exit, exit_of
 from interlock.cli.output import Output
 from interlock.cli.supabase import app as supabase
 from interlock.errors import InterlockError, Invalid, Misconfigured, Unavailable
+from interlock.observability.logs import configure
 from interlock.settings import BACKENDS, SERVICES, Settings
 
 __all__ = ["build", "main"]
@@ -52,11 +54,14 @@ def _read() -> Settings:
 
 
 def _load(context: typer.Context, *, embedded: bool = False) -> Settings:
+    """The settings of a command, which says on standard error what goes wrong meanwhile, and prints nothing but its answer."""
     try:
-        return Settings.load(embedded=True) if embedded else _read()
+        settings = Settings.load(embedded=True) if embedded else _read()
     except Misconfigured as error:
         _output(context).error(error)
         raise typer.Exit(Exit.USAGE) from error
+    configure(logging.DEBUG if settings.debug else logging.WARNING)
+    return settings
 
 
 def up(context: typer.Context) -> None:

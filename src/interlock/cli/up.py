@@ -176,6 +176,9 @@ async def up(settings: Settings, output: Output) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
+    if settings.placeholders:
+        instead = "a local Supabase is started instead" if settings.needs_local_supabase else "they count as not set"
+        output.say(f"[yellow]![/yellow] {', '.join(settings.placeholders)}: not filled in; {instead}")
     await _prepare(embedded, output)
     api = Child("the real API", settings.home / "logs" / "api.log")
     gateway = Child("the gateway", settings.home / "logs" / "gateway.log")

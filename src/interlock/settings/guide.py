@@ -8,7 +8,16 @@ from typing import Any, Final, NamedTuple
 
 from interlock.settings.kinds import flag
 
-__all__ = ["FLAG_MEND", "GUIDE", "Meaning"]
+__all__ = [
+    "FLAG_MEND",
+    "GUIDE",
+    "GUIDE_API",
+    "GUIDE_BACKENDS",
+    "GUIDE_FLAGS",
+    "GUIDE_PLACEHOLDERS",
+    "Meaning",
+    "guide_service",
+]
 
 FLAG_MEND: Final = "write true or false"
 
@@ -61,3 +70,39 @@ GUIDE: Final[Mapping[str, Meaning]] = MappingProxyType(
     }
 )
 """The guide's variables. `VITE_<SERVICE>_BACKEND` is accepted for each service as well."""
+
+GUIDE_BACKENDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "customers": "supabase",
+        "sales": "real",
+        "tickets": "mock",
+        "contracts": "supabase",
+        "users": "real",
+        "dashboard": "mock",
+        "notifications": "supabase",
+        "files": "supabase",
+        "audit": "real",
+    }
+)
+"""The guide's backend of each service that it does not name, where it names that of another one."""
+
+GUIDE_FLAGS: Final = ("cache", "dedup", "batch", "log_calls", "metrics", "error_tracking")
+"""On by the guide, where its variables are used and none of them says otherwise."""
+
+GUIDE_PLACEHOLDERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "VITE_SUPABASE_URL": "https://your-project.supabase.co",
+        "VITE_SUPABASE_ANON_KEY": "your-anon-key",
+        "VITE_SUPABASE_SERVICE_KEY": "your-service-key",
+    }
+)
+"""What stands in the guide's file where a project's own values go: as good as not set."""
+
+GUIDE_API: Final = "http://localhost:5137/api/v1"
+"""The guide's address of the real API: the one that `up` brings."""
+
+
+def guide_service(name: str) -> str:
+    """Our name of a service, by the guide's: it says `customer` where we say `customers`."""
+    plural = f"{name}s"
+    return plural if plural in GUIDE_BACKENDS else name

@@ -8,16 +8,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainSerializer, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, PlainSerializer, PrivateAttr, SecretStr, ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from interlock.errors import Misconfigured
-from interlock.settings.guide import FLAG_MEND, GUIDE
+from interlock.settings.guide import FLAG_MEND, GUIDE, GUIDE_API
 from interlock.settings.kinds import DatabaseUrl, Flag, Lowered, Port, RedisUrl, Seconds, Share, WebAddress, Words
 from interlock.settings.limits import LIMITS, OWN, Attempts, Limits, Places
 from interlock.settings.local import LocalSupabase
-from interlock.settings.reading import PREFIX, Given, Reading
+from interlock.settings.reading import AUTO, PREFIX, Given, Reading
 from interlock.validation import suggest
 
 __all__ = ["BACKENDS", "SERVICES", "Settings"]
@@ -69,7 +69,7 @@ class Settings(BaseSettings):
         "mock", "The backend of every service that has none of its own.", "choose mock, real, sql or supabase"
     )
     backends: Annotated[Mapping[str, str], AfterValidator(frozen), PlainSerializer(dict)] = _setting(
-        {}, "The backend of each service that has its own.", "choose mock, real, sql or supabase"
+        {}, "The backend of each service that has its own.", "choose mock, real, sql, supabase or auto"
     )
     environment: Annotated[Literal["development", "test", "staging", "production"], Lowered] = _setting(
         "development",
@@ -245,6 +245,8 @@ class Settings(BaseSettings):
     )
     debug: Flag = _setting(False, "Whether every route and switch is logged in detail.", FLAG_MEND)
 
+    _placeholders: tuple[str, ...] = PrivateAttr(())
+
     def __init__(self, **values: Any) -> None:
         """Settings made by hand. Raises `Misconfigured` with every problem, named as `load` names them."""
         try:
@@ -286,8 +288,7 @@ class Settings(BaseSettings):
         reading = Reading(cls.model_fields, services, backends)
         file = reading.dotenv(env_file)
         env = os.environ if env is None else env
-        reading.guide(file)
-        reading.guide(env)
+        reading.guide(file, env)
         reading.toml(toml)
         reading.own(file)
         reading.own(env)
@@ -296,7 +297,7 @@ class Settings(BaseSettings):
     @classmethod
     def _build(cls, reading: Reading, *, embedded: bool) -> Self:
         values = {name: given.value for name, given in reading.values.items()}
-        own = {name: given.value for name, given in reading.backends.items()}
+        own = {name: given.value for name, given in reading.backends.items() if given.value != AUTO}
         limits = {name: {limit: given.value for limit, given in held.items()} for name, held in reading.limits.items()}
         bad: set[str] = set()
         while True:
@@ -316,7 +317,8 @@ class Settings(BaseSettings):
                         bad.add(name)
                         reading.problems.append(_problem(reading.values[name], detail))
                         values.pop(name, None)
-        if embedded and settings.api_base_url is None and "api_base_url" not in bad:
+        settings._placeholders = tuple(reading.placeholders)
+        if embedded and settings.api_base_url in (None, GUIDE_API) and "api_base_url" not in bad:
             port = settings.api_port
             settings = settings.model_copy(update={"api_base_url": EMBEDDED_API.format(port=port)})
         if settings.supabase_url is None and "supabase_url" not in bad:
@@ -326,6 +328,11 @@ class Settings(BaseSettings):
         if reading.problems or unready:
             raise Misconfigured([*reading.problems, *unready])
         return settings
+
+    @property
+    def placeholders(self) -> tuple[str, ...]:
+        """The variables that hold what stands in the guide's file, such as `your-anon-key`: they count as not set."""
+        return self._placeholders
 
     def backend_of(self, service: str) -> str:
         """The backend that a service starts on."""

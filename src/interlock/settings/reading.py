@@ -10,14 +10,16 @@ from typing import Any, Final, NamedTuple
 
 from dotenv import dotenv_values
 
-from interlock.settings.guide import GUIDE
+from interlock.settings.guide import GUIDE, GUIDE_API, GUIDE_BACKENDS, GUIDE_FLAGS, GUIDE_PLACEHOLDERS, guide_service
 from interlock.settings.kinds import lowered
 from interlock.settings.limits import LIMITS
 from interlock.validation import suggest
 
-__all__ = ["PREFIX", "Given", "Reading", "either"]
+__all__ = ["AUTO", "PREFIX", "Given", "Reading", "either"]
 
 PREFIX: Final = "INTERLOCK_"
+AUTO: Final = "auto"
+"""The backend of a service that follows the mode."""
 
 
 class Given(NamedTuple):
@@ -39,6 +41,8 @@ class Reading:
         self.backends: dict[str, Given] = {}
         self.limits: dict[str, dict[str, Given]] = {}
         self.problems: list[str] = []
+        self.placeholders: list[str] = []
+        """The variables of the guide that still hold what stands in its file."""
 
     def dotenv(self, path: Path | str | None) -> dict[str, str]:
         text = self._text(path, ".env")
@@ -89,19 +93,31 @@ class Reading:
             if variable.startswith(PREFIX) and value.strip():
                 self._set(variable.removeprefix(PREFIX).lower(), value, variable, lambda name: PREFIX + name.upper())
 
-    def guide(self, env: Mapping[str, str]) -> None:
-        for variable, meaning in GUIDE.items():
-            value = env.get(variable, "")
-            if value.strip():
+    def guide(self, *sources: Mapping[str, str]) -> None:
+        """Read the guide's variables, and fill in its defaults where it is used."""
+        env = {variable: value for source in sources for variable, value in source.items() if value.strip()}
+        used = [variable for variable in GUIDE if variable in env]
+        named = [variable for variable in env if variable.startswith("VITE_") and variable.endswith("_BACKEND")]
+        if used or named:
+            self.values.update({flag: Given(True, "the guide's default", True) for flag in GUIDE_FLAGS})
+        if named:
+            self.values["api_base_url"] = Given(GUIDE_API, "the guide's default", GUIDE_API)
+            for service, backend in GUIDE_BACKENDS.items():
+                if backend != "supabase" or "VITE_SUPABASE_URL" in env:
+                    self.backends[service] = Given(backend, "the guide's default", backend)
+        for variable in used:
+            value, meaning = env[variable], GUIDE[variable]
+            if value.strip() == GUIDE_PLACEHOLDERS.get(variable):
+                self.placeholders.append(variable)
+            else:
                 self.values[meaning.field] = Given(meaning.convert(value), variable, value)
-        for variable, value in env.items():
-            if variable.startswith("VITE_") and variable.endswith("_BACKEND") and value.strip():
-                service = variable.removeprefix("VITE_").removesuffix("_BACKEND").lower()
-                if service in self.services:
-                    self._point(service, value, variable)
-                else:
-                    known = [f"VITE_{name.upper()}_BACKEND" for name in self.services]
-                    self.problems.append(f"{variable}: there is no such service{suggest(variable, known)}")
+        for variable in named:
+            service = guide_service(variable.removeprefix("VITE_").removesuffix("_BACKEND").lower())
+            if service in self.services:
+                self._point(service, env[variable], variable)
+            else:
+                known = [f"VITE_{name.upper()}_BACKEND" for name in self.services]
+                self.problems.append(f"{variable}: there is no such service{suggest(variable, known)}")
 
     def _text(self, path: Path | str | None, default: str) -> str | None:
         if path is None:
@@ -140,10 +156,10 @@ class Reading:
 
     def _point(self, service: str, backend: Any, source: str) -> None:
         name = lowered(backend)
-        if name in self.known_backends:
+        if name == AUTO or name in self.known_backends:
             self.backends[service] = Given(name, source, backend)
         else:
-            choice = either(self.known_backends)
+            choice = either((*self.known_backends, AUTO))
             self.problems.append(
                 f"{source}: {backend!r} is no backend{suggest(str(name), self.known_backends)}; choose {choice}"
             )

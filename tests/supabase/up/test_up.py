@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -11,10 +12,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from tests.guide import guide_file
 from tests.patience import PATIENCE
 from tests.running import command, free_ports, started
+from tests.settings.test_settings import MIX
 
 from interlock.app import App
 from interlock.devstack.programs import find_programs
@@ -73,8 +77,22 @@ def test_up_brings_it_with_demo_data_and_takes_it_away(tmp_path: Path) -> None:
     assert not (home / "supabase.json").exists()
 
 
+def test_the_guides_own_file_starts_everything(tmp_path: Path) -> None:
+    shutil.copy(guide_file("guide.env"), tmp_path / ".env")
+    with started(tmp_path, plain=True, INTERLOCK_SUPABASE_PORT=a_port()) as product:
+        backends = {row["service"]: row["backend"] for row in product.json("status")}
+        assert backends == MIX
+        said = product.said
+        assert "VITE_SUPABASE_URL, VITE_SUPABASE_ANON_KEY, VITE_SUPABASE_SERVICE_KEY: not filled in" in said
+        assert f"a local Supabase on http://127.0.0.1:{product.ports['54321']}" in said
+        assert f"the real API on http://127.0.0.1:{product.ports['5137']}" in said
+        assert product.json("call", "customers.list", "limit=3")
+        assert product.json("call", "sales.list", "limit=3")
+    assert not processes_of(tmp_path)
+
+
 def test_a_second_start_finds_what_the_first_one_left(tmp_path: Path) -> None:
-    settings = {"INTERLOCK_API_MODE": "supabase", "INTERLOCK_SEED_SIZE": "5"}
+    settings: Any = {"INTERLOCK_API_MODE": "supabase", "INTERLOCK_SEED_SIZE": "5"}
     with started(tmp_path, **settings, INTERLOCK_SUPABASE_PORT=a_port()) as product:
         made = product.json("call", "customers.create", "company_name=Nordwind")
         before = product.json("call", "sales.list", "limit=100")
