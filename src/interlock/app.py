@@ -183,9 +183,12 @@ class App:
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
-    def services(self, identity: Identity | None = None) -> Services:
-        """The ten services for one caller; without an identity, for somebody who has yet to log in."""
-        return Services(self._wiring, identity)
+    def services(self, identity: Identity | None = None, *, references_checked: bool = False) -> Services:
+        """The ten services for one caller; without an identity, for somebody who has yet to log in.
+
+        With `references_checked`, the caller answers for it that records of other services which are referred to exist.
+        """
+        return Services(self._wiring, identity, references_checked=references_checked)
 
     def _remember(self, session: Session) -> None:
         route = self.router.route("auth")

@@ -210,7 +210,14 @@ class Mounts:
         )
         engine = open_engine(rest.engine, connect_timeout=rest.connect_timeout)
         tokens = self._tokens.setdefault("real", CallerTokens(self._issuer, settings.token_ttl))
-        backend = RestBackend(rest, self._entities, tokens=tokens, name="real", engine=self._traced(engine))
+        backend = RestBackend(
+            rest,
+            self._entities,
+            tokens=tokens,
+            name="real",
+            engine=self._traced(engine),
+            voucher=self._issuer.voucher,
+        )
         return Mount("real", backend, where=f"{rest.base_url} {rest.dialect.name}")
 
     async def _build_supabase(self) -> Mount:

@@ -24,12 +24,25 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from interlock.contract import Identity, Role
 from interlock.errors import Misconfigured, Unauthenticated
 
-__all__ = ["AUDIENCE", "ISSUER", "Mints", "SupabaseIssuer", "TokenIssuer", "TokenVerifier", "identity_in"]
+__all__ = [
+    "AUDIENCE",
+    "ISSUER",
+    "VOUCHER_HEADER",
+    "Mints",
+    "SupabaseIssuer",
+    "TokenIssuer",
+    "TokenVerifier",
+    "identity_in",
+]
 
 ALGORITHM: Final = "ES256"
 ISSUER: Final = "interlock"
 AUDIENCE: Final = "interlock"
 SUPABASE_AUDIENCE: Final = "authenticated"
+VOUCHER_AUDIENCE: Final = "interlock-services"
+VOUCHER_HEADER: Final = "Interlock-Voucher"
+"""The header in which one Interlock tells another that a call comes from its services, which have checked what they send."""
+VOUCHER_SECONDS: Final = 300.0
 MAX_TOKEN: Final = 8_192
 """Characters; a longer one is refused unread."""
 
@@ -54,6 +67,7 @@ class TokenIssuer:
     def __init__(self, key: ec.EllipticCurvePrivateKey, *, now: Callable[[], float] = time.time) -> None:
         self._key = key
         self._now = now
+        self._voucher = ("", 0.0)
         self.public_jwk: dict[str, Any] = _public_jwk(key.public_key())
         self.key_id: str = self.public_jwk["kid"]
 
@@ -83,6 +97,16 @@ class TokenIssuer:
         """A token for the identity, good for `ttl` seconds."""
         metadata = {"tenant_id": identity.tenant_id, "role": identity.role}
         return self.sign(_claims(identity, AUDIENCE, identity.user_id, metadata, self._now(), ttl))
+
+    def voucher(self) -> str:
+        """A token that speaks for no user, but for the services of this installation; made anew before it expires."""
+        token, until = self._voucher
+        now = self._now()
+        if now >= until:
+            claims = {"iss": ISSUER, "aud": VOUCHER_AUDIENCE, "sub": ISSUER, "iat": int(now)}
+            token = self.sign({**claims, "exp": int(now + VOUCHER_SECONDS)})
+            self._voucher = (token, now + VOUCHER_SECONDS * 0.8)
+        return token
 
     def sign(self, claims: Mapping[str, Any]) -> str:
         """A token of these claims."""
@@ -161,6 +185,7 @@ class TokenVerifier:
         self._keys: dict[str, _Trusted] = {}
         self._secrets: tuple[_Trusted, ...] = ()
         self._good: dict[str, tuple[Identity, float]] = {}
+        self._vouched = ("", 0.0)
         self.trust(jwks)
 
     @classmethod
@@ -213,6 +238,22 @@ class TokenVerifier:
                 del self._good[old]
         self._good[token] = (identity, expires)
         return identity
+
+    def vouches(self, voucher: str | None) -> bool:
+        """Whether a voucher is of an Interlock that is trusted here, and has not expired."""
+        if voucher is None or len(voucher) > MAX_TOKEN:
+            return False
+        now = self._now()
+        if voucher != self._vouched[0]:
+            try:
+                held = self._keys.get(jwt.get_unverified_header(voucher).get("kid", ""))
+                if held is None or held.issuer != ISSUER:
+                    return False
+                claims = _decoded(voucher, held._replace(audience=VOUCHER_AUDIENCE))
+                self._vouched = (voucher, _expiry(claims, now))
+            except (jwt.PyJWTError, Unauthenticated, ValueError, TypeError, UnicodeError, RecursionError):
+                return False
+        return now < self._vouched[1]
 
     def _checked(self, token: str, now: float) -> tuple[Identity, float]:
         if len(token) > MAX_TOKEN:

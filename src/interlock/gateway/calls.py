@@ -15,6 +15,7 @@ from interlock.gateway.params import Parameters, split_query
 from interlock.gateway.problems import MediaType, NoRoute, Refused, TooLarge
 from interlock.gateway.replies import Reply, Stream
 from interlock.services import EntityService, Services
+from interlock.tokens import VOUCHER_HEADER
 
 if TYPE_CHECKING:
     from interlock.gateway.edge import Edge
@@ -69,7 +70,9 @@ class Call:
     @cached_property
     def services(self) -> Services:
         """The services for this caller."""
-        return self.edge.app.services(self.identity)
+        app = self.edge.app
+        checked = app.verifier.vouches(self.header(VOUCHER_HEADER.lower().encode()))
+        return app.services(self.identity, references_checked=checked)
 
     @property
     def address(self) -> str:

@@ -40,7 +40,7 @@ from interlock.contract import (
     Sort,
     Verb,
 )
-from interlock.entity import Entity
+from interlock.entity import Entity, Reference
 from interlock.errors import Duplicate, InterlockError, Invalid, NotFound
 from interlock.identifiers import derived_id, new_id
 from interlock.router import Route
@@ -81,6 +81,11 @@ class Context(Protocol):
     @property
     def now(self) -> Callable[[], datetime]:
         """The clock, in UTC."""
+        ...
+
+    @property
+    def references_checked(self) -> bool:
+        """Whether the caller's own services have checked that what it refers to in other services exists."""
         ...
 
     @property
@@ -520,7 +525,7 @@ class EntityService(Generic[R]):
         return cast("R", outcome.row)
 
     async def _check_references(self, identity: Identity, patch: Mapping[str, Any]) -> None:
-        for reference in self.entity.references:
+        for reference in self._references():
             target = patch.get(reference.field)
             if target is not None and not await self._existing(identity, reference.resource, (target,)):
                 raise Invalid({reference.field: f"there is no such record in {reference.resource}"})
@@ -528,7 +533,7 @@ class EntityService(Generic[R]):
     async def _missing_references(self, identity: Identity, rows: tuple[R, ...]) -> dict[int, Invalid]:
         """The problems by the place of their row."""
         problems: dict[int, dict[str, str]] = {}
-        for reference in self.entity.references:
+        for reference in self._references():
             held = [getattr(row, reference.field) for row in rows]
             wanted = tuple(dict.fromkeys(value for value in held if value is not None))
             if not wanted:
@@ -539,6 +544,13 @@ class EntityService(Generic[R]):
                     problem = f"there is no such record in {reference.resource}"
                     problems.setdefault(place, {})[reference.field] = problem
         return {place: Invalid(fields) for place, fields in problems.items()}
+
+    def _references(self) -> Iterable[Reference]:
+        """The references to check here: where another Interlock has checked those to other services, the ones within this service."""
+        if not self.context.references_checked:
+            return self.entity.references
+        entities, own = self.context.entities, self.entity.service
+        return [reference for reference in self.entity.references if entities[reference.resource].service == own]
 
     async def _existing(self, identity: Identity, resource: str, ids: tuple[str, ...]) -> frozenset[str]:
         route = self.context.route(self.context.entities[resource].service)

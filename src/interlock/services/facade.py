@@ -57,9 +57,10 @@ class Wiring:
 class Services:
     """The ten services for one caller: `crm.customers`, `crm.sales`, ... Cheap to make; make one per request or session."""
 
-    def __init__(self, wiring: Wiring, identity: Identity | None = None) -> None:
+    def __init__(self, wiring: Wiring, identity: Identity | None = None, *, references_checked: bool = False) -> None:
         self._wiring = wiring
         self._identity = identity
+        self.references_checked = references_checked
         self._session: Session | None = None
         self._made: dict[str, EntityService[Any]] = {}
         self.route: Callable[[str], Route] = wiring.router.route

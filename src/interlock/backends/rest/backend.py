@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -27,7 +27,8 @@ __all__ = ["GatewayBackend", "RestBackend"]
 class RestBackend:
     """One REST API as a backend.
 
-    `tokens` gives the bearer token of each identity; None sends none. Where the API is a gateway of this package, by its dialect, one gets a
+    `tokens` gives the bearer token of each identity; None sends none. `voucher` gives what tells a gateway of this package that the calls come from services
+    which have checked what they send. Where the API is a gateway of this package, by its dialect, one gets a
     `GatewayBackend`, with all of its abilities. Must be used and closed within one event loop.
     """
 
@@ -44,11 +45,12 @@ class RestBackend:
         name: str = "real",
         engine: Engine | None = None,
         clock: Clock = utcnow,
+        voucher: Callable[[], str] | None = None,
     ) -> None:
         self.name = name
         self._dialect = settings.dialect
         self._engine = engine or open_engine(settings.engine, connect_timeout=settings.connect_timeout)
-        self._caller = Caller(settings, self._engine, tokens)
+        self._caller = Caller(settings, self._engine, tokens, voucher)
         self._entities = MappingProxyType({entity.resource: entity for entity in entities})
         self._codecs = MappingProxyType({e.resource: Codec(e, settings.dialect) for e in entities})
         self._wire: NativeWire | PlainWire = (
@@ -103,8 +105,9 @@ class GatewayBackend(RestBackend):
         tokens: TokenSource | None = None,
         name: str = "real",
         engine: Engine | None = None,
+        voucher: Callable[[], str] | None = None,
     ) -> None:
-        super().__init__(settings, entities, tokens=tokens, name=name, engine=engine)
+        super().__init__(settings, entities, tokens=tokens, name=name, engine=engine, voucher=voucher)
         self._files = RemoteFiles(self._caller, name)
         self._accounts = RemoteAccounts(self._caller, name)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from urllib.parse import quote, urlencode
 
@@ -17,6 +17,7 @@ from interlock.contract import Identity
 from interlock.errors import DeadlineExceeded, Misconfigured
 from interlock.http import Call, Engine, EngineName, Reply, StreamedReply
 from interlock.http.engine import Body
+from interlock.tokens import VOUCHER_HEADER
 
 __all__ = ["Caller", "RestSettings"]
 
@@ -41,11 +42,18 @@ class RestSettings(msgspec.Struct, frozen=True, kw_only=True):
 class Caller:
     """Sends calls to one API for one identity each."""
 
-    def __init__(self, settings: RestSettings, engine: Engine, tokens: TokenSource | None) -> None:
+    def __init__(
+        self,
+        settings: RestSettings,
+        engine: Engine,
+        tokens: TokenSource | None,
+        voucher: Callable[[], str] | None = None,
+    ) -> None:
         self.settings = settings
         self._base = settings.base_url.rstrip("/")
         self._engine = engine
         self._tokens = tokens
+        self._voucher = voucher if settings.dialect.own else None
 
     def url(self, path: str, params: Params = []) -> str:  # noqa: B006 - never changed
         """The whole URL; `path` is quoted already, see `segment`."""
@@ -78,6 +86,8 @@ class Caller:
         deadline: float | None = None,
     ) -> Reply:
         """A reply with a status below 300. Raises the contract's errors for anything else."""
+        if self._voucher is not None and method != "GET":
+            headers = {**(headers or {}), VOUCHER_HEADER: self._voucher()}
         for again in (False, True):
             call = Call(
                 method,
