@@ -189,6 +189,19 @@ async def test_a_revoked_user_is_told_so(world: World) -> None:
         await step
 
 
+async def test_a_user_who_is_revoked_within_a_request_is_told_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    watching = world.changes(pace=QUICK)
+    stream = await begun(watching, somebody())
+    refusals = [Unauthenticated("the user was deactivated or deleted"), Forbidden("the role may not do this")]
+
+    async def refused(*_: Any) -> bytes:
+        raise refusals.pop()
+
+    monkeypatch.setattr(watching, "_call", refused)
+    with pytest.raises(Unauthenticated, match="deactivated"):
+        await taken(stream)
+
+
 async def test_a_log_in_that_ended_is_told_so(world: World) -> None:
     me = somebody()
     tokens = Tokens(world.stack.jwt_secret)
@@ -203,8 +216,9 @@ async def test_a_realtime_that_is_away_is_said_and_looked_around(world: World) -
     me = somebody()
     watching = world.changes(pace=Pace(told=3600.0, untold=0.1))
     stream = await begun(watching, me)
-    await heard(watching, stream)
+    step = await heard(watching, stream)
     await world.add(me)
+    await step
     with capture_logs() as log:
         await world.stack.stop_part("relay")
         try:

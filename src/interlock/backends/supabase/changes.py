@@ -18,7 +18,7 @@ from interlock.abilities import TokenSource
 from interlock.backends.supabase.positions import Snapshot, mark_of, position_of, since_of
 from interlock.backends.supabase.wakeups import Bell, Line, jitter
 from interlock.contract import Change, Identity, Query, Request, Response
-from interlock.errors import DeadlineExceeded, RateLimited, Unavailable
+from interlock.errors import DeadlineExceeded, Forbidden, RateLimited, Unavailable
 
 __all__ = ["Changes", "Pace"]
 
@@ -175,7 +175,12 @@ class Changes:
     async def _read(self, resource: str, identity: Identity, since: str | None) -> _Page:
         arguments = {"resource": resource, "since": since, "most": PAGE}
         try:
-            return _page.decode(await self._call(identity, "interlock_changes", arguments))
+            try:
+                answer = await self._call(identity, "interlock_changes", arguments)
+            except Forbidden:
+                # Of a user who is revoked after the check of a request and before its function, the check of the next one says so.
+                answer = await self._call(identity, "interlock_changes", arguments)
+            return _page.decode(answer)
         except msgspec.DecodeError as error:
             raise Unavailable("supabase answered no page of changes") from error
 
