@@ -76,6 +76,7 @@ def started(folder: Path, *, plain: bool = False, **settings: str) -> Iterator[P
         "INTERLOCK_PORT": str(port),
         "INTERLOCK_API_PORT": str(api_port),
         "INTERLOCK_SUPABASE_PORT": str(supabase_port),
+        "INTERLOCK_SEED_SIZE": "10",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "COLUMNS": "160",
         "NO_COLOR": "1",

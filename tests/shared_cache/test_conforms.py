@@ -1,4 +1,4 @@
-"""The shared cache is a backend: alone, and as two processes' caches over one backend and one server, called in turn."""
+"""The shared cache of two processes over one backend and one server, called in turn, is a backend."""
 
 from __future__ import annotations
 
@@ -22,17 +22,6 @@ class InTurn:
 
     async def handle(self, request: Request) -> Response:
         return await next(self._next).handle(request)
-
-
-class TestTheSharedCache(BackendConformance):
-    @pytest.fixture
-    async def subject(self, shared_server: RedisServer, join: Join, memory: MemoryBackend) -> Subject:
-        return Subject(over(memory, await join(shared_server.url, name=new_id())))
-
-    @pytest.fixture
-    async def another(self, shared_server: RedisServer, join: Join) -> Subject:
-
-        return Subject(over(MemoryBackend(EVERY), await join(shared_server.url, name=new_id())))
 
 
 class TestTwoProcesses(BackendConformance):

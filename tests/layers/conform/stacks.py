@@ -82,10 +82,9 @@ ALONE: Final[Mapping[str, Layer]] = MappingProxyType(
             lambda layer: layer.following,
         ),
         "cache": Layer(lambda inner: Cache(inner, CacheSettings()), lambda layer: layer.hits),
-        "meter": Layer(_Metered, lambda layer: len(layer.recorder.snapshot().calls)),
     }
 )
-"""Those that need nothing but a backend."""
+"""Those that need nothing but a backend. What watches has its own test, `tests/observability/test_conform.py`."""
 
 SETTINGS: Final = LayerSettings(
     cache=True, dedup=True, batch=True, deadline=60.0, concurrency=64, queue=10_000, retries=2, hedge=0.05
