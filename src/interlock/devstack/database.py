@@ -27,6 +27,8 @@ _SETTINGS: Final = (
     "wal_level=logical",
     "max_connections=200",
     "shared_buffers=64MB",
+    "timezone='UTC'",  # as a hosted project has it; initdb took this machine's
+    "log_timezone='UTC'",
 )
 SUPERUSER: Final = "supabase_admin"
 
