@@ -15,6 +15,7 @@ from typing import Final
 from interlock.devstack.programs import Programs
 from interlock.devstack.secrets import Secrets
 from interlock.errors import Misconfigured, Unavailable
+from interlock.timekeeping import clock_environment
 
 __all__ = ["SUPERUSER", "Cluster", "Sql", "bootstrap", "copy_database"]
 
@@ -85,7 +86,7 @@ class Cluster:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 cwd="/",
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", **clock_environment()},
                 **options,  # type: ignore[arg-type]  # the three are what subprocess takes them to be
             )
             output, _ = await process.communicate()
