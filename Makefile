@@ -1,4 +1,4 @@
-# Five commands: run, test, check, bench, docs. Each installs what it needs, once.
+# Six commands: run, test, check, bench, docs, dates. Each installs what it needs, once.
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -7,7 +7,7 @@ BIN := .venv/bin
 NODE_PROJECTS := $(shell find devstack tests -name package-lock.json -not -path '*/node_modules/*' 2>/dev/null)
 NODE_STAMPS := $(patsubst %/package-lock.json,%/node_modules/.package-lock.json,$(NODE_PROJECTS))
 
-.PHONY: help run test check bench docs setup servers debian node clean
+.PHONY: help run test check bench docs dates setup servers debian node clean
 
 help:
 	@echo "make run    the real API, the gateway and the ten services, on demo data"
@@ -15,6 +15,7 @@ help:
 	@echo "make check  ruff and mypy alone"
 	@echo "make bench  the benchmarks, into bench/results.json"
 	@echo "make docs   the tests of the documentation: completeness, and every block run"
+	@echo "make dates  the tests that read a clock, on other days and in other zones"
 
 setup: .venv/.ready
 
@@ -57,6 +58,9 @@ bench: setup node
 
 docs: setup
 	$(BIN)/pytest -q tests/docs
+
+dates: setup servers
+	$(BIN)/python -m pytest -q soak/dates
 
 clean:
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
