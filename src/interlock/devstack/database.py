@@ -12,10 +12,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from interlock.devstack.clock import clock_environment
 from interlock.devstack.programs import Programs
 from interlock.devstack.secrets import Secrets
 from interlock.errors import Misconfigured, Unavailable
-from interlock.timekeeping import clock_environment
 
 __all__ = ["SUPERUSER", "Cluster", "Sql", "bootstrap", "copy_database"]
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from interlock.devstack.clock import clock_environment
 from interlock.devstack.database import SUPERUSER, Cluster, Sql
 from interlock.devstack.programs import Programs
 from interlock.devstack.secrets import Secrets
-from interlock.timekeeping import clock_environment
 
 __all__ = ["PARTS", "STOPS", "Command", "Part", "Parts", "free_port", "status", "taken"]
 

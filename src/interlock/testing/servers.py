@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from interlock.timekeeping import clock_environment
+from interlock.devstack.clock import clock_environment
 
 __all__ = ["PostgresServer", "RedisServer", "ServerMissing"]
 
