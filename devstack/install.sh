@@ -16,6 +16,7 @@ command -v npm >/dev/null || missing+=(npm)
 command -v wrk >/dev/null || missing+=(wrk)
 command -v redis-server >/dev/null || command -v valkey-server >/dev/null || missing+=(redis-server)
 command -v promtool >/dev/null || missing+=(prometheus) # for its promtool, which checks what ops/ holds
+compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || missing+=(libfaketime) # for the tests on other days
 for tool in "$@"; do
   command -v "$tool" >/dev/null || missing+=("$tool")
 done

@@ -64,7 +64,7 @@ def command(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> 
 
 
 @contextmanager
-def started(folder: Path, *, plain: bool = False, **settings: str) -> Iterator[Product]:
+def started(folder: Path, plain: bool = False, /, **settings: str) -> Iterator[Product]:
     """`interlock up`, ready, and stopped by SIGTERM at the end unless it has ended already.
 
     `plain` has it speak to people instead of programs, and keeps what it `said` until it was ready.

@@ -18,20 +18,28 @@ async function problem(token) {
   }
 }
 
-/** An object read: whole or a range of it, by a caller's token or by a signed URL's. */
-async function read(request, url, lite) {
-  const { pathname: path } = url;
-  if (path.startsWith("/storage/v1/object/sign/")) {
+/** What refuses the token that an object is read by, the caller's or a signed URL's; undefined where it is good, or none is needed. */
+async function refusal(request, url) {
+  if (url.pathname.startsWith("/storage/v1/object/sign/")) {
     const wrong = await problem(url.searchParams.get("token") ?? "");
-    if (wrong) return refused(400, "400", "InvalidJWT", wrong);
-  } else if (path.startsWith(AUTHENTICATED)) {
-    const wrong = await problem((request.headers.get("authorization") ?? "").replace(/^bearer /i, ""));
-    if (wrong) return refused(400, "403", "Unauthorized", wrong);
-    url.pathname = `/storage/v1/object/${path.slice(AUTHENTICATED.length)}`;
-    request = new Request(url, request);
+    return wrong && refused(400, "400", "InvalidJWT", wrong);
   }
+  if (!url.pathname.startsWith(AUTHENTICATED)) return undefined;
+  const wrong = await problem((request.headers.get("authorization") ?? "").replace(/^bearer /i, ""));
+  return wrong && refused(400, "403", "Unauthorized", wrong);
+}
+
+/** An object read: whole or a range of it. */
+async function read(request, url, lite) {
+  const no = await refusal(request, url);
+  if (no) return no;
+  const { pathname: path } = url;
+  const plain = new URL(url);
+  if (path.startsWith(AUTHENTICATED)) plain.pathname = `/storage/v1/object/${path.slice(AUTHENTICATED.length)}`;
   const wish = { range: request.headers.get("range") };
-  const answer = await asked.run(wish, () => lite(request));
+  const answer = await asked.run(wish, () => lite(plain.pathname === path ? request : new Request(plain, request)));
+  // lite looks again, and says 500 where the token has run out in between.
+  if (answer.status >= 500) return (await refusal(request, url)) ?? answer;
   if (wish.unsatisfiable) return refused(400, "416", "The requested range is not satisfiable", "InvalidRange");
   return answer.headers.has("content-range") ? new Response(answer.body, { status: 206, headers: answer.headers }) : answer;
 }

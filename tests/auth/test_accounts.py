@@ -71,6 +71,7 @@ async def desk(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[
         await sql.aclose()
 
 
+@pytest.mark.clock
 async def test_a_password_logs_in_whatever_the_case_of_the_address(desk: Desk) -> None:
     session = await desk.accounts.login("Agent@ACME.test", DEMO_PASSWORD)
     assert (session.identity.email, session.identity.tenant_id, session.identity.role) == (AGENT, ACME, "agent")
@@ -96,6 +97,7 @@ async def test_a_deactivated_user_can_neither_log_in_nor_refresh(desk: Desk) -> 
         await desk.accounts.refresh(session.refresh_token)
 
 
+@pytest.mark.clock
 async def test_a_refresh_token_is_good_once_and_its_reuse_ends_the_log_in(desk: Desk) -> None:
     first = await desk.accounts.login(AGENT, DEMO_PASSWORD)
     second = await desk.accounts.refresh(first.refresh_token)
@@ -114,6 +116,7 @@ async def test_a_log_out_ends_one_log_in_and_no_other(desk: Desk) -> None:
     assert (await desk.accounts.refresh(other.refresh_token)).identity == other.identity
 
 
+@pytest.mark.clock
 async def test_a_refresh_token_expires(desk: Desk) -> None:
     session = await desk.accounts.login(AGENT, DEMO_PASSWORD)
     desk.now += timedelta(days=31)
@@ -121,6 +124,7 @@ async def test_a_refresh_token_expires(desk: Desk) -> None:
         await desk.accounts.refresh(session.refresh_token)
 
 
+@pytest.mark.clock
 async def test_a_magic_link_logs_in_once_and_in_time(desk: Desk) -> None:
     await desk.accounts.request_magic_link(AGENT)
     await desk.accounts.request_magic_link("nobody@acme.test")

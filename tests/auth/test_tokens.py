@@ -19,6 +19,8 @@ from interlock.contract import Identity
 from interlock.errors import Misconfigured, Unauthenticated
 from interlock.tokens import TokenIssuer, TokenVerifier
 
+pytestmark = pytest.mark.clock
+
 ANNA = Identity("01900000-0000-7000-8000-0000000000a1", "01900000-0000-7000-8000-0000000000aa", "agent", "a@b.test")
 
 

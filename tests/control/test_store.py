@@ -20,6 +20,7 @@ def admission(operation: str, *records: str, epoch: int = 2, tenant: str = "t", 
     return Admission("customers", tenant, operation, other.get("fingerprint", operation), epoch, "me", items)
 
 
+@pytest.mark.clock
 async def test_what_is_admitted_is_in_the_journal_with_the_route_it_goes_by(store: ControlStore) -> None:
     found = await store.admit(admission("o1", "a", "b"))
     assert isinstance(found, Admitted)
@@ -32,6 +33,7 @@ async def test_what_is_admitted_is_in_the_journal_with_the_route_it_goes_by(stor
     ]
 
 
+@pytest.mark.clock
 async def test_the_same_operation_again_is_answered_from_the_journal(store: ControlStore) -> None:
     found = await store.admit(admission("o1", "a"))
     assert isinstance(found, Admitted)
@@ -56,6 +58,7 @@ async def test_a_record_takes_one_operation_at_a_time(store: ControlStore) -> No
     assert isinstance(await store.admit(admission("o2", "b")), Admitted)
 
 
+@pytest.mark.clock
 async def test_a_closed_route_and_one_of_another_epoch_admit_nobody(store: ControlStore) -> None:
     route = await store.route("customers")
     assert route is not None
@@ -79,6 +82,7 @@ async def test_a_tenants_own_route_is_stronger(store: ControlStore) -> None:
     assert isinstance(await store.admit(admission("o1", "a", tenant="u")), Admitted)
 
 
+@pytest.mark.clock
 async def test_an_outcome_is_kept_once(store: ControlStore) -> None:
     found = await store.admit(admission("o1", "a"))
     assert isinstance(found, Admitted)
@@ -102,6 +106,7 @@ async def test_the_first_pin_stays(store: ControlStore) -> None:
     assert await store.pin(found.seqs[0], 8) == 7
 
 
+@pytest.mark.clock
 async def test_a_store_opened_again_knows_everything(url: str) -> None:
     store = await ControlStore.open(url)
     await store.put_route("customers", "real")

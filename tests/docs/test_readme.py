@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.docs.conftest import scratch
@@ -54,7 +53,7 @@ def test_the_readme_works_on_supabase(tmp_path_factory: pytest.TempPathFactory, 
         return step._replace(command=command, printed=printed)
 
     (port,) = free_ports(1)
-    settings: Any = {"INTERLOCK_API_MODE": "supabase", "INTERLOCK_SUPABASE_PORT": str(port)}
+    settings = {"INTERLOCK_API_MODE": "supabase", "INTERLOCK_SUPABASE_PORT": str(port)}
     with started(scratch(tmp_path_factory.mktemp("supabase")), **settings) as product:
         assert walk(product, on_supabase) >= 10
 

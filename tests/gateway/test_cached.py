@@ -186,6 +186,7 @@ async def test_after_a_switch_no_page_of_the_old_backend_is_shown(cached: Gatewa
         assert (answer.json(), answer.headers["x-total-count"]) == ([], "0")
 
 
+@pytest.mark.clock
 async def test_a_token_that_has_expired_is_refused_though_its_answer_is_kept(
     cached: Gateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:

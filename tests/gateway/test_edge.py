@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 PASSWORD = "interlock-demo"
 
 
+@pytest.mark.clock
 async def test_log_in_refresh_and_log_out(demo: Gateway) -> None:
     nobody = demo.bearer(None)
     answer = await nobody.post(f"{PREFIX}/auth/login", json={"email": "agent@acme.test", "password": PASSWORD})

@@ -14,7 +14,7 @@ from interlock.backends.memory.oauth import PretendedProvider
 from interlock.contract import Identity
 from interlock.errors import Invalid, Unauthenticated, Unsupported
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.clock]
 
 BACK = "https://app.example/back?tab=1"
 

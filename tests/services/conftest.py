@@ -1,9 +1,13 @@
-"""Every rule is tested over memory, over a database, and through all layers."""
+"""Every rule is tested over memory, over a database, and through all layers.
+
+TEST_WORLDS names other worlds to test over, of memory, sqlite, postgres and layers.
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -15,8 +19,11 @@ from interlock.entities import ENTITIES
 from interlock.layers.invalidation import Invalidation
 from interlock.layers.pipeline import Pipeline
 from interlock.router import Route
+from interlock.testing.servers import PostgresServer, ServerMissing
 
 from .harness import ALL, Clock, World
+
+WORLDS = os.environ.get("TEST_WORLDS", "memory sqlite layers").split()
 
 
 @pytest.fixture
@@ -30,9 +37,32 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("database") / "empty.db"
 
 
-@pytest.fixture(params=["memory", "sqlite", "layers"])
+@pytest.fixture(scope="session")
+def server(missing: Callable[[str], None]) -> Iterator[PostgresServer]:
+    """One PostgreSQL for these tests, where any asks for it."""
+    try:
+        server = PostgresServer()
+    except ServerMissing as error:
+        missing(str(error))
+        raise
+    with server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def template() -> list[str]:
+    """The name of a PostgreSQL database with this version's tables, once the first test has made it; to copy."""
+    return []
+
+
+@pytest.fixture(params=WORLDS)
 async def world(
-    request: pytest.FixtureRequest, clock: Clock, empty: Path, tmp_path: Path, anyio_backend: str
+    request: pytest.FixtureRequest,
+    clock: Clock,
+    empty: Path,
+    template: list[str],
+    tmp_path: Path,
+    anyio_backend: str,
 ) -> AsyncIterator[World]:
     if request.param == "memory":
         world = World(MemoryBackend(ENTITIES, clock=clock), clock)
@@ -46,11 +76,18 @@ async def world(
         return
     from interlock.backends.sql import SqlBackend, migrate
 
-    path = tmp_path / "test.db"
-    if not empty.exists():  # noqa: ASYNC240 - a test may wait for a local file
-        await migrate(f"sqlite+aiosqlite:///{empty}")
-    shutil.copy(empty, path)
-    url = f"sqlite+aiosqlite:///{path}"
+    if request.param == "postgres":
+        server: PostgresServer = request.getfixturevalue("server")
+        if not template:
+            await migrate(url := server.new_database())
+            template.append(url.rpartition("/")[2])
+        url = server.new_database(template[0])
+    else:
+        path = tmp_path / "test.db"
+        if not empty.exists():  # noqa: ASYNC240 - a test may wait for a local file
+            await migrate(f"sqlite+aiosqlite:///{empty}")
+        shutil.copy(empty, path)
+        url = f"sqlite+aiosqlite:///{path}"
     backend = SqlBackend(url, ENTITIES, clock=clock)
     await backend.open()
     try:

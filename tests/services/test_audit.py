@@ -22,6 +22,7 @@ from .harness import World
 pytestmark = pytest.mark.anyio
 
 
+@pytest.mark.clock
 async def test_history(world: World) -> None:
     customers = world.manager.customers
     customer = await customers.create(company_name="A")
@@ -124,6 +125,7 @@ async def test_entries_arrive_once_whatever_is_lost(memory: World, seed: int) ->
     assert await memory.backend.pending_audit() == ()
 
 
+@pytest.mark.clock
 async def test_where_the_trail_is_at_home_entries_are_only_acknowledged(world: World) -> None:
     await world.agent.customers.create(company_name="A")
     relay = AuditRelay(lambda: [("test", world.backend)], lambda: world.router.route("audit"))

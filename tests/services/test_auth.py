@@ -14,7 +14,7 @@ from interlock.services import Services
 
 from .harness import World
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.clock]
 
 
 class Accounts:

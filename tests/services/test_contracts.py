@@ -38,6 +38,7 @@ async def test_every_move_is_declared_or_refused(world: World, customer: str, ol
             await contracts.update(contract.id, status=new)
 
 
+@pytest.mark.clock
 async def test_dates(world: World, customer: str) -> None:
     contracts, today = world.agent.contracts, world.clock.today
     with pytest.raises(Invalid, match="before the start"):
@@ -53,6 +54,7 @@ async def test_dates(world: World, customer: str) -> None:
     assert await contracts.get(contract.id) == active
 
 
+@pytest.mark.clock
 async def test_expiring(world: World, customer: str) -> None:
     contracts = world.agent.contracts
 
@@ -72,6 +74,7 @@ async def test_expiring(world: World, customer: str) -> None:
         await contracts.expiring(-1)
 
 
+@pytest.mark.clock
 async def test_renewing(world: World, customer: str) -> None:
     contracts, year = world.agent.contracts, world.clock.today.year + 1
     last_of_january, last_of_february = date(year, 1, 31), date(year, 3, 1) - DAY
@@ -86,6 +89,7 @@ async def test_renewing(world: World, customer: str) -> None:
     assert (await contracts.renew(contract.id)).status == "active"
 
 
+@pytest.mark.clock
 async def test_an_expired_contract_goes_on_from_today(world: World, customer: str) -> None:
     contract = await world.agent.contracts.create(
         customer_id=customer, title="C", status="expired", start_date=date(2020, 1, 1), end_date=date(2021, 1, 1)
@@ -109,6 +113,7 @@ async def test_what_is_not_renewed(world: World, customer: str, fields: dict[str
     assert set(caught.value.fields) == {field}
 
 
+@pytest.mark.clock
 async def test_a_replayed_renewal_renews_once(world: World, customer: str) -> None:
     contracts, end = world.agent.contracts, world.clock.today + 30 * DAY
     contract = await contracts.create(customer_id=customer, title="C", status="active", end_date=end)
@@ -118,6 +123,7 @@ async def test_a_replayed_renewal_renews_once(world: World, customer: str) -> No
     assert (await contracts.renew(contract.id, operation_id="renew-2")).end_date == add_months(first.end_date, 12)
 
 
+@pytest.mark.clock
 async def test_two_renewals_at_once_both_count(world: World, customer: str) -> None:
     contracts, end = world.agent.contracts, world.clock.today + 30 * DAY
     contract = await contracts.create(customer_id=customer, title="C", status="active", end_date=end)
@@ -127,6 +133,7 @@ async def test_two_renewals_at_once_both_count(world: World, customer: str) -> N
     assert (await contracts.get(contract.id)).end_date == end
 
 
+@pytest.mark.clock
 async def test_terminating(world: World, customer: str) -> None:
     contracts, today = world.agent.contracts, world.clock.today
     contract = await contracts.create(customer_id=customer, title="C", status="active", start_date=date(2025, 1, 1))

@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 # -- tags -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.clock
 async def test_tagging(world: World) -> None:
     customers = world.agent.customers
     await customers.create_tag("VIP", "#ff0000")
@@ -165,6 +166,7 @@ async def test_merge(world: World) -> None:
     assert (await world.manager.audit.list(limit=1, count="exact")).total == trail
 
 
+@pytest.mark.clock
 async def test_a_replayed_merge_does_not_fill_what_was_cleared_since(world: World) -> None:
     winner, first, second = await populated(world)
     await world.manager.customers.merge(winner, [first, second], operation_id="merge-1")

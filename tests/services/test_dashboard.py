@@ -18,7 +18,7 @@ from interlock.services.rules import add_months
 
 from .harness import ALL, World
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.clock]
 
 
 class WithoutAggregates:

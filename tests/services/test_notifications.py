@@ -18,6 +18,7 @@ async def send(world: World, to: str, title: str = "Hello") -> Any:
     return await world.as_("system").notifications.create(user_id=world.users[to].id, kind="note", title=title)
 
 
+@pytest.mark.clock
 async def test_reading_and_marking(world: World) -> None:
     first, second = await send(world, "viewer"), await send(world, "viewer")
     await send(world, "agent")
@@ -66,6 +67,7 @@ async def test_managers_delete_and_restore_only_their_own(world: World) -> None:
     assert (await notifications.restore(own.id)).deleted_at is None
 
 
+@pytest.mark.clock
 async def test_who_got_one_only_marks_it(world: World) -> None:
     own = await send(world, "agent")
     with pytest.raises(Forbidden, match="mark it read"):

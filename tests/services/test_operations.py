@@ -13,7 +13,7 @@ from interlock.identifiers import derived_id, is_id, new_id
 
 from .harness import World
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.clock]
 
 
 def test_derived_ids() -> None:

@@ -38,6 +38,7 @@ async def test_default_stages_are_made_once(world: World) -> None:
         await world.agent.of("stages").create(label="Mine")
 
 
+@pytest.mark.clock
 async def test_moving(world: World, stages: dict[str, Stage], customer: str) -> None:
     sales = world.agent.sales
     deal = await sales.create(title="D", customer_id=customer, stage_id=stages["New"].id, amount=Decimal(100))
@@ -90,6 +91,7 @@ async def test_creating_keeps_the_rules(world: World, stages: dict[str, Stage], 
     assert outcomes[1].row.probability == 100  # type: ignore[union-attr]  # it was written
 
 
+@pytest.mark.clock
 async def test_a_replayed_move_writes_nothing(world: World, stages: dict[str, Stage], customer: str) -> None:
     sales = world.agent.sales
     deal = await sales.create(title="D", customer_id=customer, stage_id=stages["New"].id)
@@ -134,6 +136,7 @@ async def test_pipeline_is_by_stage_and_currency(world: World, stages: dict[str,
     assert [row.label for row in rows if not row.count] == ["Qualified", "Negotiation", "On hold", "Won", "Lost"]
 
 
+@pytest.mark.clock
 async def test_forecast_is_weighted_by_month_and_currency(
     world: World, stages: dict[str, Stage], customer: str
 ) -> None:

@@ -30,6 +30,7 @@ async def test_every_move_is_declared_or_refused(world: World, old: str, new: st
         assert await tickets.get(ticket.id) == ticket
 
 
+@pytest.mark.clock
 async def test_resolved_at_follows_the_status(world: World) -> None:
     tickets = world.agent.tickets
     ticket = await tickets.create(subject="Broken")
@@ -43,6 +44,7 @@ async def test_resolved_at_follows_the_status(world: World) -> None:
     assert (await tickets.reopen(ticket.id)).resolved_at is None
 
 
+@pytest.mark.clock
 async def test_resolved_at_cannot_contradict_the_status(world: World) -> None:
     tickets = world.agent.tickets
     ticket = await tickets.create(subject="Broken")
@@ -93,6 +95,7 @@ async def test_the_expected_version_is_the_callers(world: World) -> None:
     assert caught.value.current.subject == "Very broken"
 
 
+@pytest.mark.clock
 async def test_a_replayed_move_writes_nothing(world: World) -> None:
     tickets = world.agent.tickets
     ticket = await tickets.create(subject="Broken")
@@ -120,6 +123,7 @@ async def test_assigning(world: World) -> None:
         await tickets.create(subject="Broken", assigned_to=world.users["viewer"].id)
 
 
+@pytest.mark.clock
 async def test_overdue(world: World) -> None:
     tickets = world.agent.tickets
     now = world.clock.now
@@ -132,6 +136,7 @@ async def test_overdue(world: World) -> None:
     assert ([ticket.id for ticket in page], page.total) == ([later.id, late.id], 2)
 
 
+@pytest.mark.clock
 async def test_comments(world: World) -> None:
     tickets = world.agent.tickets
     ticket = await tickets.create(subject="Broken")

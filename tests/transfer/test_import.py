@@ -321,6 +321,7 @@ async def test_a_column_of_foreign_ids_is_left_alone(customers: Service) -> None
     assert (report.created, report.ignored) == (2, {"id": "its values are not ids of this service"})
 
 
+@pytest.mark.clock
 async def test_every_kind_is_read_from_text(call: Callable[..., EntityService[Any]]) -> None:
     samples = call(SAMPLES)
     text = (

@@ -29,7 +29,7 @@ from interlock.services.transfer.cells import shield, unshield
 from interlock.services.transfer.xlsx_format import XlsxReader
 from interlock.testing.samples import SAMPLES, Detail, Sample
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.clock]
 
 FORMATS: tuple[Format, ...] = ("csv", "json", "ndjson", "xlsx")
 OWNED = {"created_at", "updated_at", "created_by", "updated_by", "tenant_id", "version", "number", "deleted_at"}

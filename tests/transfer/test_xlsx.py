@@ -44,6 +44,7 @@ def with_part(content: bytes, name: str, part: bytes) -> bytes:
     return file.getvalue()
 
 
+@pytest.mark.clock
 async def test_cells_of_all_types_are_read(customers: Service) -> None:
     content = book(
         ("Company", "Phone", "Notes", "City", None),

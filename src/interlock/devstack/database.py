@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
+from interlock.devstack.clock import clock_environment
 from interlock.devstack.programs import Programs
 from interlock.devstack.secrets import Secrets
 from interlock.errors import Misconfigured, Unavailable
@@ -27,6 +28,8 @@ _SETTINGS: Final = (
     "wal_level=logical",
     "max_connections=200",
     "shared_buffers=64MB",
+    "timezone='UTC'",  # as a hosted project has it; initdb took this machine's
+    "log_timezone='UTC'",
 )
 SUPERUSER: Final = "supabase_admin"
 
@@ -83,7 +86,7 @@ class Cluster:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 cwd="/",
-                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8"},
+                env={"PATH": os.defpath, "LC_ALL": "C.UTF-8", **clock_environment()},
                 **options,  # type: ignore[arg-type]  # the three are what subprocess takes them to be
             )
             output, _ = await process.communicate()

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
+from interlock.devstack.clock import clock_environment
 from interlock.devstack.database import SUPERUSER, Cluster, Sql
 from interlock.devstack.programs import Programs
 from interlock.devstack.secrets import Secrets
@@ -103,7 +104,7 @@ class Parts:
 
     def _env(self, **more: str) -> dict[str, str]:
         path = f"{self.programs.node.parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
-        return {"PATH": path, "LC_ALL": "C.UTF-8", "HOME": str(self.folder), **more}
+        return {"PATH": path, "LC_ALL": "C.UTF-8", "HOME": str(self.folder), **clock_environment(), **more}
 
     def _common(self) -> dict[str, str]:
         return {

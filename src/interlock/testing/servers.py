@@ -16,6 +16,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from interlock.devstack.clock import clock_environment
+
 __all__ = ["PostgresServer", "RedisServer", "ServerMissing"]
 
 _START_SECONDS: Final = 60.0
@@ -133,7 +135,8 @@ class PostgresServer:
         return self._folder / "data"
 
     def _as_user(self, command: Sequence[str]) -> dict[str, Any]:
-        environment = {"PATH": os.environ.get("PATH", "/usr/bin:/bin"), "LC_ALL": "C.UTF-8", "HOME": str(self._folder)}
+        path = os.environ.get("PATH", "/usr/bin:/bin")
+        environment = {"PATH": path, "LC_ALL": "C.UTF-8", "HOME": str(self._folder), **clock_environment()}
         given: dict[str, Any] = {"args": list(command), "env": environment, "cwd": str(self._folder)}
         if self._user is not None:
             entry = pwd.getpwnam(self._user)

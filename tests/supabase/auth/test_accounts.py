@@ -91,6 +91,7 @@ async def test_a_sign_up_past_interlock_joins_no_tenant(
         await accounts.login(stranger.email, PASSWORD)
 
 
+@pytest.mark.clock
 async def test_an_invitation_s_link_makes_the_account(
     backend: SupabaseBackend, accounts: SupabaseAccounts, links: Links
 ) -> None:
@@ -129,6 +130,7 @@ async def test_an_address_with_signs_of_its_own_is_looked_for_as_it_stands(
     assert links(plain.email)
 
 
+@pytest.mark.clock
 async def test_a_reset_ends_every_session_and_the_old_password(
     accounts: SupabaseAccounts, enrol: Enrol, links: Links
 ) -> None:
@@ -157,6 +159,7 @@ async def test_the_link_of_a_reset_is_no_log_in(accounts: SupabaseAccounts, enro
         await accounts.redeem_magic_link(first)  # the reset's link took its place
 
 
+@pytest.mark.clock
 async def test_refresh_tokens_rotate_and_an_old_one_ends_the_log_in(accounts: SupabaseAccounts, enrol: Enrol) -> None:
     login = await enrol()
     first = await accounts.login(login.email, login.password)

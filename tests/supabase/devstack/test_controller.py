@@ -13,6 +13,7 @@ import sys
 import time
 from pathlib import Path
 
+import asyncpg
 import psutil
 import pytest
 from tests.patience import PATIENCE
@@ -75,6 +76,12 @@ async def test_reset_brings_back_what_was_made_and_nothing_else(folder: Path) ->
         client = await acreate_client(stack.url, stack.service_key)
         assert await client.storage.from_("papers").list("acme") == []
         assert await client.auth.admin.list_users() == []
+
+
+async def test_the_database_is_in_utc_as_a_hosted_one_is(small: Stack) -> None:
+    connection = await asyncpg.connect(small.database_url)
+    assert await connection.fetchval("show timezone") == "UTC"
+    await connection.close()
 
 
 async def test_each_part_stops_and_comes_back_with_the_others_running(small: Stack) -> None:

@@ -147,6 +147,7 @@ async def test_bytes_are_the_official_clients_too(files: SupabaseFiles, stack: A
     assert {found["name"] for found in await bucket.list(me.tenant_id)} == {ours, plain}
 
 
+@pytest.mark.clock
 async def test_a_signed_url_ends(files: SupabaseFiles) -> None:
     me, file_id = new_identity(), new_id()
     await files.write_blob(me, file_id, streamed(b"0123456789"))
@@ -165,6 +166,7 @@ async def test_a_signed_url_ends(files: SupabaseFiles) -> None:
 # -- tokens -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.clock
 async def test_an_old_token_is_renewed_once(stack: Any) -> None:
     stale = Tokens(stack.jwt_secret)
     engine = open_engine()

@@ -257,6 +257,7 @@ async def test_a_position_that_is_not_known_is_a_resync(database: str, position:
     await connection.close()
 
 
+@pytest.mark.clock
 async def test_who_is_behind_the_pruned_log_reads_again(database: str) -> None:
     connection = await asyncpg.connect(database)
     writer = Writer(connection)
@@ -282,6 +283,7 @@ async def test_who_is_behind_the_pruned_log_reads_again(database: str) -> None:
     await connection.close()
 
 
+@pytest.mark.clock
 async def test_the_log_prunes_itself(database: str) -> None:
     connection = await asyncpg.connect(database)
     await connection.execute(

@@ -81,7 +81,7 @@ def schemas() -> list[Path]:
 @pytest.fixture(scope="session")
 def project() -> Iterator[Project]:
     try:
-        server = PostgresServer(["wal_level=logical"])
+        server = PostgresServer(["wal_level=logical", "timezone=UTC"])
     except ServerMissing as error:
         if os.environ.get("CI"):
             raise

@@ -37,6 +37,7 @@ async def refused(
     return found.value
 
 
+@pytest.mark.clock
 async def test_the_same_write_again_is_answered_with_its_rows(database: Database) -> None:
     who, headers, record_id = new_identity(), operation(new_id()), new_id()
     (row,) = await write(database, who, headers, INSERT, record_id)
@@ -161,6 +162,7 @@ async def test_without_a_header_nothing_is_recorded(database: Database) -> None:
     assert not await database.rows("select from app.operations where tenant_id = $1", who.tenant_id)
 
 
+@pytest.mark.clock
 async def test_operations_are_pruned(database: Database) -> None:
     who = new_identity()
     for name in ("old", "new"):

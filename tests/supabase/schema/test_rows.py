@@ -36,6 +36,7 @@ async def change(database: Database, who: Identity, sql: str, *values: Any) -> l
         return list(await connection.fetch(f"update public.samples set {sql} returning *", *values))
 
 
+@pytest.mark.clock
 async def test_a_new_row_is_stamped(database: Database) -> None:
     who = new_identity()
     before = datetime.now(UTC)
@@ -47,6 +48,7 @@ async def test_a_new_row_is_stamped(database: Database) -> None:
     assert (row["currency"], row["marks"]) == ("EUR", [])
 
 
+@pytest.mark.clock
 async def test_an_accepted_change_moves_the_version(database: Database) -> None:
     who, colleague = new_identity(), None
     row = await add(database, who)
@@ -83,6 +85,7 @@ async def test_a_change_of_nothing_leaves_the_version(database: Database, same: 
     assert len(await database.rows("select from public.changes where record_id = $1", row["id"])) == 1
 
 
+@pytest.mark.clock
 async def test_delete_and_restore(database: Database) -> None:
     who = new_identity()
     row = await add(database, who, code="1")

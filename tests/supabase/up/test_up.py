@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.guide import guide_file
@@ -79,7 +78,7 @@ def test_up_brings_it_with_demo_data_and_takes_it_away(tmp_path: Path) -> None:
 
 def test_the_guides_own_file_starts_everything(tmp_path: Path) -> None:
     shutil.copy(guide_file("guide.env"), tmp_path / ".env")
-    with started(tmp_path, plain=True, INTERLOCK_SUPABASE_PORT=a_port()) as product:
+    with started(tmp_path, True, INTERLOCK_SUPABASE_PORT=a_port()) as product:
         backends = {row["service"]: row["backend"] for row in product.json("status")}
         assert backends == MIX
         said = product.said
@@ -92,7 +91,7 @@ def test_the_guides_own_file_starts_everything(tmp_path: Path) -> None:
 
 
 def test_a_second_start_finds_what_the_first_one_left(tmp_path: Path) -> None:
-    settings: Any = {"INTERLOCK_API_MODE": "supabase", "INTERLOCK_SEED_SIZE": "5"}
+    settings = {"INTERLOCK_API_MODE": "supabase", "INTERLOCK_SEED_SIZE": "5"}
     with started(tmp_path, **settings, INTERLOCK_SUPABASE_PORT=a_port()) as product:
         made = product.json("call", "customers.create", "company_name=Nordwind")
         before = product.json("call", "sales.list", "limit=100")

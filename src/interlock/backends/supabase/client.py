@@ -14,9 +14,12 @@ from interlock.contract import Identity
 from interlock.errors import DeadlineExceeded, Misconfigured
 from interlock.http import Call, Engine, EngineName, Reply
 
-__all__ = ["Caller", "SupabaseSettings"]
+__all__ = ["IN_UTC", "Caller", "SupabaseSettings"]
 
 _encode = msgspec.json.Encoder().encode
+
+IN_UTC: Final = "timezone=UTC"
+"""The preference that times come in UTC, whatever zone the database is set to. Whoever sends others adds it to them."""
 
 _NOTHING: Final[Mapping[str, str]] = {}
 
@@ -54,7 +57,7 @@ class Caller:
         self.rest = f"{settings.url.rstrip('/')}/rest/v1/"
         self._engine = engine
         self._tokens = tokens
-        self._common = {"Accept": "application/json", "apikey": settings.anon_key}
+        self._common = {"Accept": "application/json", "Prefer": IN_UTC, "apikey": settings.anon_key}
 
     async def send(
         self,

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from interlock.backends.supabase.client import Caller
+from interlock.backends.supabase.client import IN_UTC, Caller
 from interlock.backends.supabase.codec import UNREADABLE, Codec
 from interlock.backends.supabase.compile import after, columns_of, conditions, order
 from interlock.backends.supabase.faults import Concern
@@ -31,7 +31,7 @@ IDS_IN_A_URL: Final = 150
 _PAST_THE_END: Final = 416
 _DEFAULT: Final = Query()
 _UNCOUNTED: Final[Mapping[str, str]] = MappingProxyType({})
-_COUNTED: Final[Mapping[str, str]] = MappingProxyType({"Prefer": "count=exact"})
+_COUNTED: Final[Mapping[str, str]] = MappingProxyType({"Prefer": f"count=exact, {IN_UTC}"})
 
 _PYTHON: Final[Mapping[str, Any]] = MappingProxyType(
     {"int": int, "float": float, "decimal": Decimal, "bool": bool, "date": date, "datetime": datetime}

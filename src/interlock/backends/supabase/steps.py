@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import msgspec
 
-from interlock.backends.supabase.client import Caller
+from interlock.backends.supabase.client import IN_UTC, Caller
 from interlock.backends.supabase.codec import Codec
 from interlock.backends.supabase.faults import RIVALS, Concern, error_of, fault_of
 from interlock.backends.supabase.operations import Done, Operation, Put, done_of, packed, puts_of, unpacked
@@ -32,7 +32,7 @@ _TELLING: Final = (409, 500)
 """Statuses whose SQLSTATE decides what is done next."""
 
 _encode = msgspec.json.Encoder().encode
-_RETURNED: Final = {"Prefer": "return=representation"}
+_RETURNED: Final = {"Prefer": f"return=representation, {IN_UTC}"}
 
 
 class Steps:
