@@ -1,4 +1,4 @@
-"""What a run says at its very end: the minutes by folder, and the memory of each worker."""
+"""What a run says at its very end: the minutes by folder, the memory of each worker, and the seed of its order."""
 
 from __future__ import annotations
 
@@ -47,3 +47,4 @@ class Summary:
             terminalreporter.write_line(f"{seconds / 60:6.1f} min {self._tests[folder]:6} tests  {folder}")
         peaks = ", ".join(f"{name} {megabytes} MB" for name, megabytes in sorted(self._megabytes.items()))
         terminalreporter.write_line(f"memory at most: {peaks}")
+        terminalreporter.write_line(f"order: --randomly-seed={terminalreporter.config.getoption('randomly_seed')}")
