@@ -18,7 +18,6 @@ from types import MappingProxyType
 from typing import Any, Final, Literal, Protocol, cast
 
 import msgspec
-import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
@@ -28,6 +27,7 @@ from interlock.entities.user import Credential, User
 from interlock.entity import fold
 from interlock.errors import Conflict, Duplicate, InterlockError, Invalid, NotFound, Unauthenticated, Unavailable
 from interlock.identifiers import new_id
+from interlock.log import get_logger
 from interlock.tokens import TokenIssuer
 
 __all__ = ["Accounts", "FileOutbox", "Message", "Messenger", "hash_password", "password_lookup"]
@@ -42,7 +42,7 @@ Purpose = Literal["magic_link", "reset", "sign_up"]
 
 _USED: Final = ":used"
 _ENDED_BY_RESET: Final = ("refresh", "magic_link", "reset")
-_log = structlog.get_logger("interlock")
+_log = get_logger("interlock")
 _hasher = PasswordHasher(time_cost=2, memory_cost=19_456, parallelism=1)
 
 

@@ -11,8 +11,6 @@ from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any, Final
 
-import structlog
-
 from interlock.abilities import (
     Authenticates,
     ForwardsAudit,
@@ -27,6 +25,7 @@ from interlock.entity import Entity
 from interlock.errors import InterlockError, Invalid, Unavailable
 from interlock.health import HealthMonitor, ValidationReport, validate_services
 from interlock.identifiers import new_id
+from interlock.log import get_logger
 from interlock.mounting import Mount, Mounts
 from interlock.observability import Metrics, Observability
 from interlock.observability.tracking import LoggedReports, SentryTracker, Tracker
@@ -62,7 +61,7 @@ PATIENCE: Final = 5.0
 SYSTEM: Final = Identity("system", "system", "system")
 """Who acts where no user does."""
 
-_log = structlog.get_logger("interlock")
+_log = get_logger("interlock")
 
 
 def utc_now() -> datetime:

@@ -10,8 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
-import structlog
-
 from interlock.abilities import (
     Authenticates,
     Closes,
@@ -26,13 +24,14 @@ from interlock.contract import Backend, Identity
 from interlock.entity import Entity
 from interlock.errors import Misconfigured, Unavailable
 from interlock.http.engine import Engine
+from interlock.log import get_logger
 from interlock.router import Route
 from interlock.settings import Settings
 from interlock.tokens import Mints, SupabaseIssuer, TokenIssuer, TokenVerifier
 
 __all__ = ["CallerTokens", "Mount", "Mounts"]
 
-_log = structlog.get_logger("interlock")
+_log = get_logger("interlock")
 
 
 @dataclass

@@ -21,6 +21,7 @@ KERNEL = (
     "trail",
     "identifiers",
     "interpreter",
+    "log",
     "operations",
     "tokens",
 )

@@ -6,15 +6,14 @@ import asyncio
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-import structlog
-
 from interlock.app import App, Switch
 from interlock.errors import InterlockError, Misconfigured
+from interlock.log import get_logger
 from interlock.settings import Settings
 
 __all__ = ["ConfigWatch"]
 
-_log = structlog.get_logger("interlock")
+_log = get_logger("interlock")
 
 WATCHED = (Path(".env"), Path("interlock.toml"))
 

@@ -10,7 +10,6 @@ from importlib.metadata import version
 from time import perf_counter
 from typing import Any, Final, cast
 
-import structlog
 from msgspec.structs import replace
 from starlette.routing import Match, Route
 
@@ -29,6 +28,7 @@ from interlock.gateway.records import Lists
 from interlock.gateway.replies import Headers, Reply, Stream
 from interlock.gateway.signing import UrlSigner
 from interlock.identifiers import new_id
+from interlock.log import get_logger
 from interlock.observability.exposition import Exposition
 from interlock.observability.logs import frames_of
 from interlock.settings import Settings
@@ -42,7 +42,7 @@ LONGEST_URL: Final = 60_000
 _GONE: Final = 499
 """The status of a request whose caller left, in logs and traces: nobody was answered."""
 
-_log = structlog.get_logger("interlock.gateway")
+_log = get_logger("interlock.gateway")
 _NO_SNIFF: Final = (b"x-content-type-options", b"nosniff")
 _NO_STORE: Final = (b"cache-control", b"no-store")
 

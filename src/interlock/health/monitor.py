@@ -12,7 +12,6 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 import msgspec
-import structlog
 
 from interlock.abilities import Health
 from interlock.contract import Backend
@@ -29,11 +28,12 @@ from interlock.health.report import (
     ServiceHealth,
     Status,
 )
+from interlock.log import get_logger
 from interlock.router import Route
 
 __all__ = ["HealthMonitor", "HealthSettings"]
 
-_log = structlog.get_logger("interlock.health")
+_log = get_logger("interlock.health")
 
 
 class HealthSettings(msgspec.Struct, frozen=True):

@@ -15,7 +15,6 @@ from contextvars import Context
 from typing import Final
 
 import msgspec
-import structlog
 
 from interlock.abilities import Closes, Subscribes
 from interlock.contract import Backend, Change, Identity, Request, Response
@@ -23,6 +22,7 @@ from interlock.errors import InterlockError, Unsupported
 from interlock.layers.deadline import READS
 from interlock.layers.invalidation import Invalidation
 from interlock.layers.keys import Keyed, Scope, Varies, scope_of
+from interlock.log import get_logger
 
 __all__ = ["WatchSettings", "Watcher", "system_of"]
 
@@ -32,7 +32,7 @@ _START: Final = "start"
 _PATIENCE: Final = 2.0
 """Seconds that a stream has to end, until it is cancelled once more."""
 
-_log = structlog.get_logger("interlock")
+_log = get_logger("interlock")
 
 
 class WatchSettings(msgspec.Struct, frozen=True):

@@ -25,6 +25,7 @@ from structlog.typing import EventDict, WrappedLogger
 from interlock.contract import Backend, Request, Response
 from interlock.errors import InterlockError, Misconfigured
 from interlock.layers.meter import outcome_of
+from interlock.log import get_logger
 
 __all__ = ["CallLog", "TenantNames", "configure", "frames_of", "log_unhandled", "named_operation", "scrubbed"]
 
@@ -178,7 +179,7 @@ class CallLog:
     def __init__(self, inner: Backend, tenants: TenantNames, service: str, backend: str, epoch: int) -> None:
         self._inner = inner.handle
         self._tenants = tenants
-        self._log = structlog.get_logger("interlock.calls").bind(service=service, backend=backend, epoch=epoch)
+        self._log = get_logger("interlock.calls").bind(service=service, backend=backend, epoch=epoch)
 
     async def handle(self, request: Request) -> Response:
         """The inner answer."""

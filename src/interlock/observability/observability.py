@@ -9,7 +9,6 @@ from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
-import structlog
 from structlog.contextvars import bound_contextvars, get_contextvars
 
 from interlock.abilities import Closes
@@ -18,6 +17,7 @@ from interlock.errors import InterlockError, Misconfigured
 from interlock.http.engine import Engine
 from interlock.identifiers import new_id
 from interlock.layers.meter import Meter, Role
+from interlock.log import get_logger
 from interlock.observability.logs import CallLog, TenantNames
 from interlock.observability.metrics import Metrics, Recorder
 from interlock.observability.tracking import Reports, Tracker
@@ -36,7 +36,7 @@ _REQUEST_ID: Final = re.compile(r"[0-9a-fA-F-]{16,64}")
 
 _REPORTED: Final = "__interlock_reported__"
 
-_log = structlog.get_logger("interlock")
+_log = get_logger("interlock")
 
 
 class Observability:

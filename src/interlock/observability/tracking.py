@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-import structlog
 from structlog.contextvars import get_contextvars
 
 from interlock.contract import Backend, Request, Response
 from interlock.errors import InterlockError, Misconfigured
+from interlock.log import get_logger
 from interlock.observability.logs import frames_of
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ TAGS: Final = frozenset(
 
 _LONGEST_TAG: Final = 200
 _FRAME: Final = ("module", "function", "filename", "lineno", "in_app")
-_log = structlog.get_logger("interlock")
+_log = get_logger("interlock")
 _EVENT: Final = ("event_id", "timestamp", "platform", "level", "environment", "release")
 
 

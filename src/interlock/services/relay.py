@@ -13,12 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import Any, Final, Protocol
 
-import structlog
-
 from interlock.abilities import ForwardsAudit
 from interlock.contract import Backend, Identity, Record, Request
 from interlock.entities.audit import AuditEntry
 from interlock.errors import InterlockError
+from interlock.log import get_logger
 
 __all__ = ["AuditRelay"]
 
@@ -34,7 +33,7 @@ LAST: Final = 5.0
 PAUSE: Final = 1.0
 """Seconds between two rounds; after failures longer, up to a minute."""
 
-_log = structlog.get_logger("interlock.relay")
+_log = get_logger("interlock.relay")
 
 
 class AuditRoute(Protocol):

@@ -13,7 +13,6 @@ from typing import Any, Final, cast
 
 import httpx
 import jwt
-import structlog
 from supabase_auth import AsyncGoTrueAdminAPI, AsyncGoTrueClient, AsyncMemoryStorage
 from supabase_auth.types import AuthFlowType, Provider
 from supabase_auth.types import Session as Granted
@@ -23,6 +22,7 @@ from interlock.backends.supabase.auth_errors import mapped
 from interlock.contract import Identity
 from interlock.entity import fold
 from interlock.errors import Duplicate, Invalid, Unauthenticated, Unavailable, Unsupported
+from interlock.log import get_logger
 from interlock.tokens import identity_in
 
 __all__ = ["SupabaseAccounts"]
@@ -34,7 +34,7 @@ MAX_PASSWORD: Final = 72
 _ADDRESS: Final = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}")
 # The rest of a pattern's special characters, `*`, is PostgREST's and has no escape: what it finds too much is left out afterwards.
 _LITERAL: Final = str.maketrans({"\\": "\\\\", "%": "\\%", "_": "\\_"})
-_log = structlog.get_logger("interlock")
+_log = get_logger("interlock")
 
 
 class SupabaseAccounts:

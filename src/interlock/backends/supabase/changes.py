@@ -12,13 +12,13 @@ from contextlib import contextmanager, suppress
 from typing import Any, Final, Literal
 
 import msgspec
-import structlog
 
 from interlock.abilities import TokenSource
 from interlock.backends.supabase.positions import Snapshot, mark_of, position_of, since_of
 from interlock.backends.supabase.wakeups import Bell, Line, jitter
 from interlock.contract import Change, Identity, Query, Request, Response
 from interlock.errors import DeadlineExceeded, Forbidden, RateLimited, Unavailable
+from interlock.log import get_logger
 
 __all__ = ["Changes", "Pace"]
 
@@ -35,7 +35,7 @@ Call = Callable[[Identity, str, Mapping[str, Any]], Awaitable[bytes]]
 
 Handle = Callable[[Request], Awaitable[Response]]
 
-_log = structlog.get_logger("interlock")
+_log = get_logger("interlock")
 
 
 class Pace(msgspec.Struct, frozen=True):

@@ -14,13 +14,13 @@ from contextlib import suppress
 from typing import Any, Final
 
 import msgspec
-import structlog
 from realtime import AsyncRealtimeChannel, AsyncRealtimeClient, RealtimePostgresChangesListenEvent
 
 from interlock.abilities import TokenSource
 from interlock.backends.supabase.positions import Snapshot
 from interlock.contract import Identity
 from interlock.errors import InterlockError
+from interlock.log import get_logger
 
 __all__ = ["Bell", "Line", "jitter"]
 
@@ -28,7 +28,7 @@ _PATIENCE: Final = 10.0
 _LONGEST_PAUSE: Final = 30.0
 _REMEMBERED: Final = 1000
 
-_log = structlog.get_logger("interlock")
+_log = get_logger("interlock")
 
 
 def jitter(failures: int, *, base: float = 0.1, cap: float = _LONGEST_PAUSE) -> float:
