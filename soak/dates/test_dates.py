@@ -24,7 +24,7 @@ from soak.dates.moments import MOMENTS, ZONES, Moment
 
 ROOT: Final = Path(__file__).parents[2]
 HERE: Final = Path(__file__).parent
-AHEAD: Final = (30.0, 60.0, 120.0)
+AHEAD: Final = (20.0, 40.0, 80.0)
 """Seconds before a moment that is crossed at which a run starts: its servers come up meanwhile. Where they came too late, the next is tried."""
 LONGEST: Final = 300.0
 
