@@ -38,9 +38,9 @@ async function read(request, url, lite) {
   if (path.startsWith(AUTHENTICATED)) plain.pathname = `/storage/v1/object/${path.slice(AUTHENTICATED.length)}`;
   const wish = { range: request.headers.get("range") };
   const answer = await asked.run(wish, () => lite(plain.pathname === path ? request : new Request(plain, request)));
+  if (wish.unsatisfiable) return refused(400, "416", "The requested range is not satisfiable", "InvalidRange");
   // lite looks again, and says 500 where the token has run out in between.
   if (answer.status >= 500) return (await refusal(request, url)) ?? answer;
-  if (wish.unsatisfiable) return refused(400, "416", "The requested range is not satisfiable", "InvalidRange");
   return answer.headers.has("content-range") ? new Response(answer.body, { status: 206, headers: answer.headers }) : answer;
 }
 

@@ -121,7 +121,7 @@ def test_an_edited_file_switches_services_and_a_bad_one_changes_nothing(tmp_path
         assert backend_of(product, "sales") == "real"
         assert backend_of(product, "tickets") == "mock"
         token = product.run("token").stdout.strip()
-        config.write_text('seed_size = "x"\n[backends]\ncustomers = "fake"\nsales = "mock"\n')
+        config.write_text('rate_limit = "x"\n[backends]\ncustomers = "fake"\nsales = "mock"\n')
         until(lambda: "'fake' is no backend" in log.read_text(), "nothing was said of the wrong backend")
         until(lambda: "'x' is not a whole number" in log.read_text(), "nothing was said of the wrong number")
         now = served(product, token)
