@@ -14,7 +14,7 @@ help:
 	@echo "make test   ruff, mypy and every rule once, in ten minutes"
 	@echo "make check  ruff and mypy alone"
 	@echo "make soak   what is long and random, into soak/results.json; PART=\"races day\" runs these parts"
-	@echo "make dates  what reads a clock, at the nights and in the zones in which clocks go wrong"
+	@echo "make dates  what reads a clock, on the dates and in the zones where clocks go wrong"
 	@echo "make bench  the benchmarks, into bench/results.json"
 	@echo "make docs   the tests of the documentation: completeness, and every block run"
 
@@ -39,10 +39,10 @@ node: $(NODE_STAMPS)
 	touch $@
 
 # Without a project of its own, a service on supabase runs on a local one, whose servers must be there.
-MODES := $(filter INTERLOCK_API_MODE INTERLOCK_%_BACKEND VITE_API_MODE VITE_%_BACKEND,$(.VARIABLES))
-LOCAL_SUPABASE := $(if $(INTERLOCK_SUPABASE_URL)$(VITE_SUPABASE_URL),,$(findstring supabase,$(foreach mode,$(MODES),$($(mode)))))
+NEEDS_SERVERS := import sys; from interlock.settings import Settings; sys.exit(not Settings.load(embedded=True).needs_local_supabase)
 
-run: setup $(if $(LOCAL_SUPABASE),servers)
+run: setup
+	@if $(BIN)/python -c '$(NEEDS_SERVERS)' 2>/dev/null; then $(MAKE) servers; fi
 	$(BIN)/interlock up
 
 check: setup
@@ -56,8 +56,8 @@ test: check servers
 soak: setup servers
 	$(BIN)/python -m soak $(PART)
 
-dates: PART := dates
-dates: soak
+dates: setup servers
+	$(BIN)/python -m soak dates
 
 bench: setup node
 	devstack/install.sh wrk

@@ -1,7 +1,9 @@
-"""What all tests share: the event loop, what a missing server means, and one PostgreSQL for all workers."""
+"""What all tests share: the event loop, what a missing server means, one PostgreSQL for all workers, and how little memory they keep."""
 
 from __future__ import annotations
 
+import ctypes
+import gc
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -37,6 +39,24 @@ def pytest_configure(config: pytest.Config) -> None:
         config.pluginmanager.register(ServersOfWorkers())
 
 
+def pytest_collection_finish() -> None:
+    """The tests themselves stay to the end: no collection of garbage need look through them."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Give back what the tests of a file have let go of."""
+    if nextitem is not None and nextitem.path != item.path:
+        gc.collect()
+        _give_back()
+
+
+def _give_back() -> None:
+    with suppress(OSError, AttributeError):  # glibc's alone
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
@@ -49,7 +69,7 @@ def missing() -> Callable[[str], None]:
     def miss(what: str) -> None:
         if os.environ.get("CI"):
             pytest.fail(f"{what} is missing, and CI must run everything", pytrace=False)
-        pytest.skip(f"{what} is missing; `make setup` installs it")
+        pytest.skip(f"{what} is missing; `make servers` installs it")
 
     return miss
 

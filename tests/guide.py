@@ -1,4 +1,4 @@
-"""The guide that the product was ordered by, and its configuration file, where they are beside the repository."""
+"""The guide that the product grew from, and its configuration file, where they are beside the repository; and who serves what by that file."""
 
 from __future__ import annotations
 
@@ -7,7 +7,21 @@ from pathlib import Path
 
 import pytest
 
-__all__ = ["guide_file"]
+__all__ = ["MIX", "guide_file"]
+
+MIX = {
+    "auth": "mock",
+    "customers": "supabase",
+    "sales": "real",
+    "tickets": "mock",
+    "contracts": "supabase",
+    "users": "real",
+    "dashboard": "mock",
+    "notifications": "supabase",
+    "files": "supabase",
+    "audit": "real",
+}
+"""Who serves what by the guide's file."""
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

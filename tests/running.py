@@ -93,10 +93,11 @@ def started(folder: Path, plain: bool = False, /, **settings: str) -> Iterator[P
     )
     assert process.stdout is not None
     try:
+        last = "Ctrl-C" if plain else '"ready"'
         said = [process.stdout.readline()]
-        while plain and said[-1] and "Ctrl-C" not in said[-1]:
+        while said[-1] and last not in said[-1]:
             said.append(process.stdout.readline())
-        assert ("Ctrl-C" if plain else '"ready"') in said[-1], "".join(said) + process.stdout.read()
+        assert last in said[-1], "".join(said)
         ports = {"8000": str(port), "5137": str(api_port), "54321": env["INTERLOCK_SUPABASE_PORT"]}
         yield Product(folder, env, ports, process, {} if plain else json.loads(said[-1]), "".join(said))
     finally:

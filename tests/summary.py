@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import resource
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Any
 
+import psutil
 import pytest
 
 __all__ = ["Summary"]
@@ -26,11 +26,11 @@ class Summary:
         self._tests[folder] += report.when == "call"
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+        now = psutil.Process().memory_info().rss >> 20
         if hasattr(session.config, "workeroutput"):
-            session.config.workeroutput["megabytes"] = peak
+            session.config.workeroutput["megabytes"] = now
         else:
-            self._megabytes["this process"] = peak
+            self._megabytes["this process"] = now
 
     @pytest.hookimpl(optionalhook=True)
     def pytest_testnodedown(self, node: Any) -> None:
@@ -45,6 +45,7 @@ class Summary:
         terminalreporter.section("minutes by folder")
         for folder, seconds in sorted(self._seconds.items(), key=lambda item: -item[1]):
             terminalreporter.write_line(f"{seconds / 60:6.1f} min {self._tests[folder]:6} tests  {folder}")
-        peaks = ", ".join(f"{name} {megabytes} MB" for name, megabytes in sorted(self._megabytes.items()))
-        terminalreporter.write_line(f"memory at most: {peaks}")
-        terminalreporter.write_line(f"order: --randomly-seed={terminalreporter.config.getoption('randomly_seed')}")
+        held = ", ".join(f"{name} {megabytes} MB" for name, megabytes in sorted(self._megabytes.items()))
+        terminalreporter.write_line(f"memory at the end: {held}")
+        if (seed := terminalreporter.config.getoption("randomly_seed", None)) is not None:
+            terminalreporter.write_line(f"order: --randomly-seed={seed}")

@@ -6,12 +6,10 @@ import asyncio
 import gc
 import random
 import sys
-from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
 import pytest
-import structlog
 
 from interlock.contract import Request, Response
 from interlock.layers.batching import Batch
@@ -25,12 +23,6 @@ from interlock.testing.simulated_store import SimulatedServer
 from soak.day.world import DOWN, FAULTS, TROUBLES, live
 
 Lived = Any
-
-
-@pytest.fixture(autouse=True)
-def _quiet() -> Iterator[None]:
-    with structlog.testing.capture_logs():
-        yield
 
 
 @cache

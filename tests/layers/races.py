@@ -426,7 +426,7 @@ def played(play: Callable[[int], Counter[str]], seeds: range, least: Mapping[str
     for seed in seeds:
         try:
             tally.update(play(seed))
-        except BaseException as error:
+        except (Exception, asyncio.CancelledError) as error:
             raise AssertionError(f"schedule {seed}: {error}") from error
     short = {name: tally[name] for name, share in least.items() if tally[name] < int(share * len(seeds))}
     assert not short, f"too seldom in {len(seeds)} schedules: {short}"

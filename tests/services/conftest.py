@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from interlock.entities import ENTITIES
 from interlock.layers.invalidation import Invalidation
 from interlock.layers.pipeline import Pipeline
 from interlock.router import Route
-from interlock.testing.servers import PostgresServer, ServerMissing
+from interlock.testing.servers import PostgresServer
 
 from .harness import ALL, Clock, World
 
@@ -35,18 +35,6 @@ def clock() -> Clock:
 def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where an empty database with this version's tables is, once the first test has made it; to copy."""
     return tmp_path_factory.mktemp("database") / "empty.db"
-
-
-@pytest.fixture(scope="session")
-def server(missing: Callable[[str], None]) -> Iterator[PostgresServer]:
-    """One PostgreSQL for these tests, where any asks for it."""
-    try:
-        server = PostgresServer()
-    except ServerMissing as error:
-        missing(str(error))
-        raise
-    with server:
-        yield server
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +65,7 @@ async def world(
     from interlock.backends.sql import SqlBackend, migrate
 
     if request.param == "postgres":
-        server: PostgresServer = request.getfixturevalue("server")
+        server: PostgresServer = request.getfixturevalue("postgres")
         if not template:
             await migrate(url := server.new_database())
             template.append(url.rpartition("/")[2])

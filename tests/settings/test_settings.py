@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from dotenv import dotenv_values
-from tests.guide import guide_file
+from tests.guide import MIX, guide_file
 
 from interlock.errors import Misconfigured
 from interlock.settings import GUIDE, SERVICES, LocalSupabase, Settings
@@ -29,21 +29,6 @@ def problems(**env: str) -> tuple[str, ...]:
     with pytest.raises(Misconfigured) as caught:
         Settings.load(env=env)
     return caught.value.problems
-
-
-MIX = {
-    "auth": "mock",
-    "customers": "supabase",
-    "sales": "real",
-    "tickets": "mock",
-    "contracts": "supabase",
-    "users": "real",
-    "dashboard": "mock",
-    "notifications": "supabase",
-    "files": "supabase",
-    "audit": "real",
-}
-"""Who serves what by the guide's file."""
 
 
 def test_the_guides_own_file_works_as_it_stands(scratch: Path) -> None:

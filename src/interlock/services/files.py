@@ -207,6 +207,8 @@ class Files(RuledService[File]):
             owners = self.context.services.of(resource)
         except Invalid as error:
             raise Invalid({"owner_resource": error.fields["resource"]}) from error
+        if self.context.references_checked and owners.entity.service != self.entity.service:
+            return
         try:
             await owners.get(id)
         except NotFound as error:

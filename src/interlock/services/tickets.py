@@ -122,7 +122,7 @@ class Tickets(RuledService[Ticket]):
         return ruled
 
     async def _check_assignee(self, user_id: str | None) -> None:
-        if user_id is None:
+        if user_id is None or self.context.references_checked:
             return
         for user in await self.context.services.users.get_many((user_id,)):
             if not user.active:

@@ -318,7 +318,9 @@ class Settings(BaseSettings):
                         reading.problems.append(_problem(reading.values[name], detail))
                         values.pop(name, None)
         settings._placeholders = tuple(reading.placeholders)
-        if embedded and settings.api_base_url in (None, GUIDE_API) and "api_base_url" not in bad:
+        given = reading.values.get("api_base_url")
+        guides = given is not None and given.value == GUIDE_API and not given.source.startswith(PREFIX)
+        if embedded and (settings.api_base_url is None or guides) and "api_base_url" not in bad:
             port = settings.api_port
             settings = settings.model_copy(update={"api_base_url": EMBEDDED_API.format(port=port)})
         if settings.supabase_url is None and "supabase_url" not in bad:

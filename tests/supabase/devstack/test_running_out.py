@@ -9,6 +9,7 @@ import time
 
 import jwt
 import pytest
+from tests.patience import PATIENCE
 
 from interlock.devstack.programs import find_programs
 
@@ -20,10 +21,20 @@ SCRIPT = """
 const { storage } = await import(process.argv[1]);
 const url = new URL(process.argv[2]);
 const headers = { authorization: `Bearer ${process.argv[3]}` };
+const Clock = Date;
+let ahead = 0;
+globalThis.Date = class extends Clock {
+  constructor(...parts) {
+    super(...(parts.length ? parts : [Clock.now() + ahead]));
+  }
+  static now() {
+    return Clock.now() + ahead;
+  }
+};
 let given;
 const lite = async (request) => {
   given = request.url;
-  await new Promise((done) => setTimeout(done, 2100));
+  ahead = 7_200_000;
   return Response.json({ error: "the token has expired" }, { status: 500 });
 };
 const answer = await storage(new Request(url, { headers }), url, lite);
@@ -36,7 +47,7 @@ URL = "http://127.0.0.1/storage/v1/object"
 @pytest.mark.parametrize(("way", "error"), [("sign", "InvalidJWT"), ("authenticated", "Unauthorized")])
 def test_storage_says_that_it_has_run_out(way: str, error: str) -> None:
     programs = find_programs()
-    token = jwt.encode({"role": "authenticated", "exp": int(time.time()) + 2}, SECRET, "HS256")
+    token = jwt.encode({"role": "authenticated", "exp": int(time.time()) + 3600}, SECRET, "HS256")
     place = f"{URL}/{way}/files/acme/a" + (f"?token={token}" if way == "sign" else "")
     settings = {f"STACK_{name}": "1" for name in NEEDS}
     done = subprocess.run(
@@ -52,7 +63,7 @@ def test_storage_says_that_it_has_run_out(way: str, error: str) -> None:
         env={**os.environ, **settings, "STACK_PORT": "1", "STACK_JWT_SECRET": SECRET},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=True,
     )
     assert json.loads(done.stdout) == [True, 400, error]

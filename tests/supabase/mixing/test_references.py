@@ -124,6 +124,19 @@ async def test_a_reference_is_checked_where_its_target_is_served(app: App, one: 
             assert list(caught.value.fields) == [reference.field]
 
 
+@pytest.mark.parametrize(("one", "other"), list(itertools.product(BACKENDS, repeat=2)))
+async def test_the_owner_of_a_file_is_looked_for_where_it_is_served(app: App, one: str, other: str) -> None:
+    await app.switch_many({"files": one})
+    await app.switch_many({"customers": other})
+    crm = app.services(Identity(new_id(), new_id(), "admin"))
+    owner = await crm.customers.create(company_name="Acme")
+    values: dict[str, Any] = {"name": "a.txt", "content_type": "text/plain", "size": 1, "owner_resource": "customers"}
+    made = await crm.files.create(**values, owner_id=owner.id)
+    assert made.owner_id == owner.id
+    with pytest.raises(Invalid, match="owner_id"):
+        await crm.files.create(**values, owner_id=new_id())
+
+
 async def test_an_api_checks_the_references_of_whoever_is_not_vouched_for(api: tuple[Path, App, str]) -> None:
     _, real, address = api
     me = Identity(new_id(), new_id(), "admin")

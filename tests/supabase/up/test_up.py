@@ -14,10 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.guide import guide_file
+from tests.guide import MIX, guide_file
 from tests.patience import PATIENCE
 from tests.running import command, free_ports, started
-from tests.settings.test_settings import MIX
 
 from interlock.app import App
 from interlock.devstack.programs import find_programs

@@ -59,6 +59,10 @@ class Caller:
         """The whole URL; `path` is quoted already, see `segment`."""
         return f"{self._base}/{path}?{urlencode(params)}" if params else f"{self._base}/{path}"
 
+    def vouched(self) -> dict[str, str]:
+        """The headers which say that services have checked what is written; none to an API that is no gateway of this package."""
+        return {} if self._voucher is None else {VOUCHER_HEADER: self._voucher()}
+
     @staticmethod
     def segment(text: str) -> str:
         """One part of a path; nothing in it can lead elsewhere."""
@@ -86,8 +90,6 @@ class Caller:
         deadline: float | None = None,
     ) -> Reply:
         """A reply with a status below 300. Raises the contract's errors for anything else."""
-        if self._voucher is not None and method != "GET":
-            headers = {**(headers or {}), VOUCHER_HEADER: self._voucher()}
         for again in (False, True):
             call = Call(
                 method,

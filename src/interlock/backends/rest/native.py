@@ -203,7 +203,9 @@ class NativeWire:
             body = codec.encode(request.patch or {}) if request.verb == "update" else None
             path += "/restore" if request.verb == "restore" else ""
         concern = self._concern(request, codec, target, write=True)
-        headers = {"Idempotency-Key": request.operation_id} if request.operation_id else {}
+        headers = self._caller.vouched()
+        if request.operation_id:
+            headers["Idempotency-Key"] = request.operation_id
         if request.expected_version is not None:
             headers["If-Match"] = f'"{request.expected_version}"'
         try:
@@ -238,7 +240,9 @@ class NativeWire:
         self, request: Request, codec: Codec, concern: Concern, action: str, asked: Any, ids: tuple[str, ...]
     ) -> Response:
         url = self._caller.url(f"{self._caller.segment(request.resource)}/{action}")
-        headers = {"Idempotency-Key": request.operation_id} if request.operation_id else None
+        headers = self._caller.vouched()
+        if request.operation_id:
+            headers["Idempotency-Key"] = request.operation_id
         reply = await self._send("POST", url, concern, request, body=_encode(asked), headers=headers)
         answer = decoded(_outcomes.decode, reply, concern)
         if len(answer.outcomes) != len(ids):

@@ -178,7 +178,7 @@ class Changes:
             try:
                 answer = await self._call(identity, "interlock_changes", arguments)
             except Forbidden:
-                # Of a user who is revoked after the check of a request and before its function, the check of the next one says so.
+                # A user may be revoked between the check of a request and its function; the check of the next one says so.
                 answer = await self._call(identity, "interlock_changes", arguments)
             return _page.decode(answer)
         except msgspec.DecodeError as error:
