@@ -31,7 +31,18 @@ def run(part: str, seed: int) -> tuple[bool, dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.xml"
         workers = str(WORKERS.get(part, 2))
-        options = ("-q", "-p", "no:randomly", "-n", workers, "--dist", "worksteal", f"--junitxml={report}")
+        options = (
+            "-q",
+            "-p",
+            "no:randomly",
+            "-n",
+            workers,
+            "--dist",
+            "worksteal",
+            "--timeout",
+            "3600",
+            f"--junitxml={report}",
+        )
         began = time.monotonic()
         done = subprocess.run(
             [sys.executable, "-m", "pytest", str(HERE / part), *options],
@@ -49,6 +60,12 @@ def run(part: str, seed: int) -> tuple[bool, dict[str, Any]]:
     return done.returncode == 0, {"seed": seed, "minutes": minutes, **counts, "figures": dict(sorted(figures.items()))}
 
 
+def keep(part: str, result: dict[str, Any]) -> None:
+    """Write what a part did beside the others' results."""
+    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps({**results, part: result}, indent=2, sort_keys=True) + "\n", "utf-8")
+
+
 def main() -> int:
     """Run the parts that are named, or all."""
     parser = argparse.ArgumentParser(prog="python -m soak", description="Runs what is long and random, part by part.")
@@ -59,17 +76,17 @@ def main() -> int:
         if part not in PARTS:
             parser.error(f"there is no part {part!r}; choose from {', '.join(PARTS)}")
     seed = given.seed if given.seed is not None else random.SystemRandom().randrange(1_000_000)
-    results = json.loads(RESULTS.read_text("utf-8")) if RESULTS.exists() else {}
-    ended: dict[str, bool] = {}
+    ended: dict[str, tuple[bool, dict[str, Any]]] = {}
     for part in given.parts or PARTS:
         sys.stdout.write(f"== {part}, seed {seed}\n")
         sys.stdout.flush()
-        ended[part], results[part] = run(part, seed)
-        RESULTS.write_text(json.dumps(results, indent=2, sort_keys=True) + "\n", "utf-8")
-    for part, green in ended.items():
-        told = ", ".join(f"{count:,} {name}" for name, count in results[part]["figures"].items())
-        sys.stdout.write(f"{'green' if green else 'RED':6}{part:12}{results[part]['minutes']:5} min  {told}\n")
-    return 0 if all(ended.values()) else 1
+        ended[part] = green, result = run(part, seed)
+        if green:
+            keep(part, result)
+    for part, (green, result) in ended.items():
+        told = ", ".join(f"{count:,} {name}" for name, count in result["figures"].items())
+        sys.stdout.write(f"{'green' if green else 'RED':6}{part:12}{result['minutes']:5} min  {told}\n")
+    return 0 if all(green for green, _ in ended.values()) else 1
 
 
 if __name__ == "__main__":

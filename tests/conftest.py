@@ -32,6 +32,8 @@ class ServersOfWorkers:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # One arena for all threads, in the workers to come: hundreds of short-lived ones would each keep some of what was once theirs.
+    os.environ.setdefault("MALLOC_ARENA_MAX", "1")
     # A run that was started in the background has SIGINT ignored, and what it starts would have so too.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     config.pluginmanager.register(Summary())

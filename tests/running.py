@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -15,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.patience import PATIENCE
+
+from interlock.ports import free_port
 
 __all__ = ["Product", "command", "free_ports", "started"]
 
@@ -42,12 +43,11 @@ class Product:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports that nothing listens on now."""
-    held = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in held]
-    for each in held:
-        each.close()
-    return ports
+    """Ports that nothing uses now."""
+    found = dict.fromkeys(free_port() for _ in range(count))
+    while len(found) < count:
+        found[free_port()] = None
+    return list(found)
 
 
 def command(folder: Path, *words: str, env: Mapping[str, str] | None = None) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,8 @@ from typing import Final
 
 import jwt
 
-from interlock.devstack.parts import Parts, free_port
+from interlock.devstack.parts import Parts
+from interlock.ports import free_port
 
 __all__ = ["install"]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -56,14 +57,22 @@ class Run:
     log: Path
 
     def end(self) -> dict[str, Any]:
-        try:
+        with suppress(subprocess.TimeoutExpired):
             self.process.wait(LONGEST)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        self.stop()
         assert self.told.exists(), f"{self.part}: {self.log.read_text(errors='replace')[-3000:]}"
         told: dict[str, Any] = json.loads(self.told.read_text())
         return told
+
+    def stop(self) -> None:
+        """Interrupt what still runs, so that it stops its servers."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)
+            try:
+                self.process.wait(LONGEST)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
 
 
 @pytest.fixture(scope="session")
@@ -147,8 +156,12 @@ def test_a_moment(
         before = ahead[0] if moment.crossed else 0.0
         folder = tmp_path / f"{before:.0f}"
         runs = [start(part, library, at, before, zone, backend, folder) for part in parts]
-        told = {run.part: run.end() for run in runs}
-        sweep()
+        try:
+            told = {run.part: run.end() for run in runs}
+        finally:
+            for run in runs:
+                run.stop()
+            sweep()
         count(told, moment, figures)
         failures = {f"{part}: {name}": why for part, said in told.items() for name, why in said["failures"].items()}
         assert not failures, "\n\n".join(f"{name}\n{why}" for name, why in failures.items())

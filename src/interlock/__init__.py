@@ -9,6 +9,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from interlock.app import App, connect
 from interlock.contract import Backend, Change, Condition, Group, Identity, Outcome, Page, Point, Query, Record, Sort
 from interlock.entity import Entity, Money, Reference, Unique
@@ -16,6 +18,18 @@ from interlock.errors import InterlockError
 from interlock.portal import blocking
 from interlock.services import EntityService, Services
 from interlock.settings import Settings
+
+__version__: str
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> str:
+        if name == "__version__":  # reading the package's metadata takes longer than most imports
+            from importlib.metadata import version
+
+            return version("interlock")
+        raise AttributeError(f"module 'interlock' has no attribute {name!r}")
+
 
 __all__ = [
     "App",

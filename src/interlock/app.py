@@ -237,6 +237,12 @@ class App:
         """
         return (await self.switch_many({service: backend_name}, actor))[0]
 
+    async def switch_all(self, backend_name: str, actor: Identity = SYSTEM) -> tuple[Switch, ...]:
+        """Serve every service from one backend from now on: those that are there stay as they are, the others are switched in one step, or none."""
+        table = self.router.table
+        wanted = {name: backend_name for name in self.service_names if table[name].backend_name != backend_name}
+        return await self.switch_many(wanted, actor)
+
     async def switch_many(self, wanted: Mapping[str, str], actor: Identity = SYSTEM) -> tuple[Switch, ...]:
         """Several switches at once: one new table, or none."""
         for service in wanted:
@@ -345,11 +351,16 @@ class App:
                 health="healthy" if found[route.backend_name].healthy else "unhealthy",
                 latency=found[route.backend_name].latency,
                 in_flight=route.in_flight,
-                detail=found[route.backend_name].detail,
+                detail="; ".join(filter(None, (found[route.backend_name].detail, self._pipelines.note_of(route)))),
                 layers=self._pipelines.of(route).describe(),
             )
             for route in self.router.table.values()
         )
+
+    def notes(self) -> Mapping[str, str]:
+        """What is otherwise than by default on the routes of services, and why."""
+        found = {name: self._pipelines.note_of(route) for name, route in self.router.table.items()}
+        return {name: note for name, note in found.items() if note}
 
     async def validate_services(self) -> ValidationReport:
         """Try every service on its backend: is it reachable, can users log in, are its tables there? Raises nothing: each problem is a row, with its mend."""

@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
+import msgspec
+
 from interlock.abilities import Subscribes
 from interlock.entity import Entity
 from interlock.errors import Misconfigured
@@ -38,6 +40,7 @@ class Pipelines:
         self._told = Invalidation()
         self._guards: dict[str, Guard] = {}
         self._held: dict[Route, Pipeline] = {}
+        self._notes: dict[Route, str] = {}
         self.membership: Membership | None = None
         """This process among those that share a cache; None where each has its own."""
 
@@ -59,6 +62,9 @@ class Pipelines:
     def route(self, service: str, mount: Mount, epoch: int) -> Route:
         """A new route of a service, its calls through all of its layers."""
         settings = layers_of(self._settings, mount.name)
+        uncached = self._uncached(mount)
+        if uncached:
+            settings = msgspec.structs.replace(settings, cache=False)
         guard = self._guards.setdefault(mount.name, Guard(settings))
         pipeline = Pipeline(
             mount.backend,
@@ -82,7 +88,21 @@ class Pipelines:
             service, mount.name, mount.backend, epoch, handle=handle, at_hand=at_hand, abilities=mount.abilities
         )
         self._held[route] = pipeline
+        if uncached:
+            self._notes[route] = uncached
         return route
+
+    def note_of(self, route: Route) -> str:
+        """What is otherwise than by default on a route, and why; "" for nothing."""
+        return self._notes.get(route, "")
+
+    def _uncached(self, mount: Mount) -> str:
+        """Why the cache is off on a backend although it is on by default; "" where it is on, or was asked for, or is off anyway."""
+        if not self._settings.cache or "cache" not in self._settings.by_default:
+            return ""
+        if mount.name == "mock" or self.membership is not None or self._watched(mount) is not None:
+            return ""
+        return "cache off: nothing here tells of what others write; INTERLOCK_CACHE=true has it on all the same"
 
     def of(self, route: Route) -> Pipeline:
         """The pipeline of a route that has not been closed."""
@@ -114,6 +134,7 @@ class Pipelines:
 
     async def close(self, route: Route) -> None:
         """A route has drained: end what its layers run in the background."""
+        self._notes.pop(route, None)
         pipeline = self._held.pop(route, None)
         if pipeline is not None:
             self._observability.recorder.closed(route.service, route.epoch)

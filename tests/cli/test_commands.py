@@ -5,11 +5,14 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from tests.patience import PATIENCE
 from tests.running import Product, command, started
+
+import interlock
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "examples" / "data" / "companies.csv"
@@ -28,6 +31,11 @@ def test_status_names_every_service(product: Product) -> None:
     assert "customers" in product.run("status").stdout
 
 
+def test_the_version_is_the_packages(tmp_path: Path) -> None:
+    assert command(tmp_path, "--version").stdout == f"interlock {metadata.version('interlock')}\n"
+    assert interlock.__version__ == metadata.version("interlock")
+
+
 def test_json_may_stand_anywhere(product: Product) -> None:
     assert json.loads(product.run("status", "--json").stdout)
 
@@ -37,6 +45,18 @@ def test_switch_there_and_back(product: Product) -> None:
     second = product.json("switch", "tickets", "mock")
     assert (first["old"], first["backend"], second["backend"]) == ("mock", "real", "mock")
     assert second["epoch"] > first["epoch"]
+
+
+def test_switch_all_there_and_back(product: Product) -> None:
+    before = {row["service"]: row["backend"] for row in product.json("status")}
+    assert set(before.values()) == {"mock"}
+    moved = product.json("switch", "all", "sql")
+    assert {each["service"]: (each["old"], each["backend"]) for each in moved} == dict.fromkeys(before, ("mock", "sql"))
+    assert len({each["epoch"] for each in moved}) == 1
+    assert "every service is on sql already" in product.run("switch", "all", "sql").stdout
+    assert product.run("switch", "all", "sqll").returncode == 2
+    back = product.run("switch", "all", "mock")
+    assert sorted(line.partition(":")[0] for line in back.stdout.splitlines()) == sorted(before)
 
 
 @pytest.mark.parametrize(("service", "backend", "word"), [("tickts", "sql", "tickets"), ("tickets", "sqll", "sql")])

@@ -179,10 +179,10 @@ asyncio.run(main())
 
 async def test_sigterm_ends_it_cleanly_though_somebody_listens(tmp_path: Path, gateway: Gateway) -> None:
     from interlock.contract import Identity
-    from interlock.gateway.server import _free_port
+    from interlock.ports import free_port
     from interlock.tokens import TokenIssuer
 
-    port = _free_port("127.0.0.1")
+    port = free_port()
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",

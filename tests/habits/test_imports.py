@@ -22,6 +22,7 @@ KERNEL = (
     "identifiers",
     "interpreter",
     "log",
+    "ports",
     "operations",
     "tokens",
 )

@@ -143,3 +143,25 @@ async def test_what_another_process_writes_ends_what_is_kept(tmp_path: Path) -> 
     assert page.items == (made,)
     await here.aclose()
     await there.aclose()
+
+
+async def test_a_cache_that_nobody_asked_for_is_off_where_nothing_tells_of_others_writes(tmp_path: Path) -> None:
+    """By default it is on by the guide's variables; on somebody's own API it could give old answers for minutes."""
+
+    async def notes(**env: str) -> dict[str, str]:
+        given = {"VITE_SALES_BACKEND": "real", "INTERLOCK_API_DIALECT": "json_server", "INTERLOCK_HOME": str(tmp_path)}
+        settings = Settings.load(env=given | {"INTERLOCK_SEED_SIZE": "0"} | env, env_file=None, toml=None)
+        app = await App.open(settings)
+        try:
+            assert ("cache" in app._pipelines.of(app.router.route("tickets")).layers) is settings.cache
+            on = {name for name in app.service_names if "cache" in app._pipelines.of(app.router.route(name)).layers}
+            assert ("sales" in on) is (settings.cache and "sales" not in app.notes())
+            rows = {row.service: row.detail for row in await app.status()}
+            assert all(note in rows[name] for name, note in app.notes().items())
+            return dict(app.notes())
+        finally:
+            await app.aclose()
+
+    assert (await notes()).keys() == {"sales", "users", "audit"}
+    assert await notes(VITE_ENABLE_SERVICE_CACHE="true") == {}
+    assert await notes(INTERLOCK_CACHE="false") == {}

@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -17,14 +16,10 @@ import pytest
 import uvicorn
 from tests.patience import PATIENCE
 
+from interlock.ports import free_port
+
 HERE = Path(__file__).parent
 BIN = HERE / "json_server" / "node_modules" / ".bin" / "json-server"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def json_server_missing() -> str | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from interlock.ports import free_port
 from interlock.testing import servers
 from interlock.testing.servers import PostgresServer, ServerMissing
 
@@ -21,12 +22,11 @@ def test_databases_are_copies_of_their_template_and_share_nothing(postgres: Post
 
 
 def test_a_port_that_is_taken_meanwhile_is_given_up(monkeypatch: pytest.MonkeyPatch, postgres: PostgresServer) -> None:
-    real = servers.free_port
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         ports = iter([taken.getsockname()[1]])
-        monkeypatch.setattr(servers, "free_port", lambda: next(ports, None) or real())
+        monkeypatch.setattr(servers, "free_port", lambda: next(ports, None) or free_port())
         with PostgresServer() as own:
             assert own.port != taken.getsockname()[1]
             own.execute("select 1")

@@ -16,7 +16,8 @@ from interlock.contract import Identity, Query, Request
 from interlock.entities import CUSTOMERS, ENTITIES
 from interlock.errors import DeadlineExceeded, Misconfigured, OutcomeUnknown, Unavailable
 from interlock.identifiers import new_id
-from interlock.testing.servers import PostgresServer, free_port
+from interlock.ports import free_port
+from interlock.testing.servers import PostgresServer
 from interlock.validation import check_row
 
 pytestmark = pytest.mark.anyio

@@ -15,8 +15,8 @@ from interlock.contract import Identity
 from interlock.errors import Invalid, Unavailable
 from interlock.gateway import create_app
 from interlock.gateway.server import serving
+from interlock.ports import free_port
 from interlock.settings import Settings
-from interlock.testing.servers import free_port
 
 pytestmark = pytest.mark.anyio
 

@@ -168,6 +168,7 @@ async def _services(settings: Settings, away: set[str]) -> list[Finding]:
         app = await App.open(settings.model_copy(update={"seed_size": 0}))
         try:
             report = await app.validate_services()
+            notes = [Finding(service, True, note) for service, note in app.notes().items()]
         finally:
             await app.aclose()
     except InterlockError as error:
@@ -179,9 +180,9 @@ async def _services(settings: Settings, away: set[str]) -> list[Finding]:
         if not row.ok
     ]
     if wrong or not tried:
-        return wrong
+        return [*notes, *wrong]
     services = len({row.service for row in tried})
-    return [Finding("services", True, f"{services} on their backends: log-in, files, a read of each resource")]
+    return [*notes, Finding("services", True, f"{services} on their backends: log-in, files, a read of each resource")]
 
 
 async def _supabase(settings: Settings) -> Finding:

@@ -157,7 +157,7 @@ def _layers(rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str]]
 
 
 def _services(incomplete: str) -> list[str]:
-    return [name for name in SERVICES if name.startswith(incomplete)]
+    return [name for name in (*SERVICES, "all") if name.startswith(incomplete)]
 
 
 def _backends(incomplete: str) -> list[str]:
@@ -166,10 +166,10 @@ def _backends(incomplete: str) -> list[str]:
 
 def switch(
     context: typer.Context,
-    service: Annotated[str, typer.Argument(help="Which service.", autocompletion=_services)],
+    service: Annotated[str, typer.Argument(help="Which service, or all.", autocompletion=_services)],
     backend: Annotated[str, typer.Argument(help="Where to.", autocompletion=_backends)],
 ) -> None:
-    """Serve a service from another backend, while the product runs. Calls in flight finish where they began."""
+    """Serve a service from another backend, or `all` of them, while the product runs. Calls in flight finish where they began."""
     _finish(context, _switch(_load(context), _output(context), service, backend))
 
 
@@ -179,14 +179,19 @@ async def _switch(settings: Settings, output: Output, service: str, backend: str
     found = running(settings.home)
     if found is None:
         raise Unavailable(
-            f"nothing runs out of {settings.home}; start it with interlock up, or set INTERLOCK_{service.upper()}_BACKEND"
+            f"nothing runs out of {settings.home}; start it with interlock up, or set "
+            + ("INTERLOCK_API_MODE" if service == "all" else f"INTERLOCK_{service.upper()}_BACKEND")
         )
     async with Remote.open(settings, found) as remote:
         done = await remote.switch(service, backend)
     if output.json:
         output.data(done)
-    else:
-        output.say(f"{service}: {done.get('old')} → {done.get('backend')}, epoch {done.get('epoch')}")
+        return
+    switches = done if isinstance(done, list) else [done]
+    for each in switches:
+        output.say(f"{each['service']}: {each['old']} → {each['backend']}, epoch {each['epoch']}")
+    if not switches:
+        output.say(f"every service is on {backend} already")
 
 
 def doctor(context: typer.Context) -> None:
@@ -378,9 +383,20 @@ def migrate(context: typer.Context) -> None:
     _finish(context, run(_load(context), _output(context)))
 
 
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        sys.stdout.write(f"interlock {version('interlock')}\n")
+        raise typer.Exit
+
+
 def _begin(
     context: typer.Context,
     json: Annotated[bool, typer.Option(JSON_FLAG, help="Print JSON and nothing else.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
 ) -> None:
     """Ten business services whose backends are chosen per service and switched while running."""
     context.obj = Output(json=json)

@@ -96,10 +96,9 @@ class Remote:
         rows = answer.get("services") if isinstance(answer, dict) else answer
         return list(rows or ())
 
-    async def switch(self, service: str, backend: str) -> dict[str, Any]:
-        """Turn the route of a service."""
-        answer = await self.call("POST", "/api/v1/_switch", {"service": service, "backend": backend})
-        return dict(answer)
+    async def switch(self, service: str, backend: str) -> Any:
+        """Turn the route of a service: the switch; with `all`, of every service: the list of switches."""
+        return await self.call("POST", "/api/v1/_switch", {"service": service, "backend": backend})
 
     async def call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """One call, its answer decoded, its problem raised as one of our errors."""

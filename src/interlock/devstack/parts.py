@@ -17,6 +17,7 @@ from interlock.devstack.clock import clock_environment
 from interlock.devstack.database import SUPERUSER, Cluster, Sql
 from interlock.devstack.programs import Programs
 from interlock.devstack.secrets import Secrets
+from interlock.ports import free_port
 
 __all__ = ["PARTS", "STOPS", "Command", "Part", "Parts", "free_port", "status", "taken"]
 
@@ -164,14 +165,6 @@ class Parts:
             DENO_NO_UPDATE_CHECK="1",
         )
         return Command(argv, env, self._work)
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def taken(port: int) -> bool:

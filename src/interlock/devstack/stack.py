@@ -16,10 +16,11 @@ import msgspec
 from interlock.devstack.database import Cluster, bootstrap, copy_database
 from interlock.devstack.keeping import Keeping
 from interlock.devstack.migrations import apply_migrations
-from interlock.devstack.parts import PARTS, STOPS, Part, Parts, free_port, taken
+from interlock.devstack.parts import PARTS, STOPS, Part, Parts, taken
 from interlock.devstack.programs import find_programs, project_folder
 from interlock.devstack.secrets import Secrets
 from interlock.errors import Misconfigured, Unavailable
+from interlock.ports import free_port
 
 __all__ = ["Part", "Stack", "running"]
 

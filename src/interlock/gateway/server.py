@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
@@ -16,6 +15,7 @@ from interlock.app import App
 from interlock.errors import Unavailable
 from interlock.gateway.application import create_app
 from interlock.interpreter import let_threads_rest_at_exit
+from interlock.ports import free_port
 
 __all__ = ["serve", "serving"]
 
@@ -26,7 +26,7 @@ GRACE: Final = 10.0
 @asynccontextmanager
 async def serving(application: Any, host: str = "127.0.0.1", port: int = 0) -> AsyncIterator[str]:
     """An ASGI application, served for the length of an `async with`; answers its address. Port 0 takes a free one."""
-    port = port or _free_port(host)
+    port = port or free_port(host)
     let_threads_rest_at_exit()
     server = Server(
         application,
@@ -64,12 +64,6 @@ async def serve(app: App, host: str = "127.0.0.1", port: int = 8000) -> None:
     finally:
         for number in signals:
             loop.remove_signal_handler(number)
-
-
-def _free_port(host: str) -> int:
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
-        probe.bind((host, 0))
-        return int(probe.getsockname()[1])
 
 
 async def _answering(task: asyncio.Future[None], host: str, port: int) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
+from interlock.app import Switch
 from interlock.errors import Forbidden, Misconfigured
 from interlock.gateway.bodies import object_of
 from interlock.gateway.calls import Call
@@ -55,7 +56,7 @@ async def status(call: Call) -> Reply:
 
 
 async def switch(call: Call) -> Reply:
-    """POST _switch: serve a service from another backend from now on.
+    """POST _switch: serve a service, or `all` of them, from another backend from now on.
 
     Routes are every tenant's: outside development and test a tenant's admin may not turn them, only who holds the signing key.
     """
@@ -68,17 +69,21 @@ async def switch(call: Call) -> Reply:
     if missing:
         raise Refused(missing)
     try:
-        done = await call.edge.app.switch(body["service"], body["backend"], call.identity)
+        app = call.edge.app
+        if body["service"] == "all":
+            return json_reply([_told(done) for done in await app.switch_all(body["backend"], call.identity)])
+        return json_reply(_told(await app.switch(body["service"], body["backend"], call.identity)))
     except Misconfigured as error:
         raise Refused({"backend": "; ".join(error.problems)}) from error
-    return json_reply(
-        {
-            "service": done.service,
-            "old": done.old,
-            "backend": done.new,
-            "epoch": done.epoch,
-            "actor": done.actor,
-            "at": done.at,
-            "warmUp": done.warm_up,
-        }
-    )
+
+
+def _told(done: Switch) -> dict[str, Any]:
+    return {
+        "service": done.service,
+        "old": done.old,
+        "backend": done.new,
+        "epoch": done.epoch,
+        "actor": done.actor,
+        "at": done.at,
+        "warmUp": done.warm_up,
+    }

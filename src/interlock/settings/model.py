@@ -17,7 +17,7 @@ from interlock.settings.guide import FLAG_MEND, GUIDE, GUIDE_API
 from interlock.settings.kinds import DatabaseUrl, Flag, Lowered, Port, RedisUrl, Seconds, Share, WebAddress, Words
 from interlock.settings.limits import LIMITS, OWN, Attempts, Limits, Places
 from interlock.settings.local import LocalSupabase
-from interlock.settings.reading import AUTO, PREFIX, Given, Reading
+from interlock.settings.reading import AUTO, GUIDES_DEFAULT, PREFIX, Given, Reading
 from interlock.validation import suggest
 
 __all__ = ["BACKENDS", "SERVICES", "Settings"]
@@ -246,6 +246,7 @@ class Settings(BaseSettings):
     debug: Flag = _setting(False, "Whether every route and switch is logged in detail.", FLAG_MEND)
 
     _placeholders: tuple[str, ...] = PrivateAttr(())
+    _by_default: frozenset[str] = PrivateAttr(frozenset())
 
     def __init__(self, **values: Any) -> None:
         """Settings made by hand. Raises `Misconfigured` with every problem, named as `load` names them."""
@@ -318,6 +319,9 @@ class Settings(BaseSettings):
                         reading.problems.append(_problem(reading.values[name], detail))
                         values.pop(name, None)
         settings._placeholders = tuple(reading.placeholders)
+        settings._by_default = frozenset(
+            name for name, given in reading.values.items() if given.source == GUIDES_DEFAULT
+        )
         given = reading.values.get("api_base_url")
         guides = given is not None and given.value == GUIDE_API and not given.source.startswith(PREFIX)
         if embedded and (settings.api_base_url is None or guides) and "api_base_url" not in bad:
@@ -335,6 +339,11 @@ class Settings(BaseSettings):
     def placeholders(self) -> tuple[str, ...]:
         """The variables that hold what stands in the guide's file, such as `your-anon-key`: they count as not set."""
         return self._placeholders
+
+    @property
+    def by_default(self) -> frozenset[str]:
+        """The settings that nobody wrote, and that the guide has on: they are left off where they could make an answer wrong."""
+        return self._by_default
 
     def backend_of(self, service: str) -> str:
         """The backend that a service starts on."""

@@ -15,11 +15,13 @@ from interlock.settings.kinds import lowered
 from interlock.settings.limits import LIMITS
 from interlock.validation import suggest
 
-__all__ = ["AUTO", "PREFIX", "Given", "Reading", "either"]
+__all__ = ["AUTO", "GUIDES_DEFAULT", "PREFIX", "Given", "Reading", "either"]
 
 PREFIX: Final = "INTERLOCK_"
 AUTO: Final = "auto"
 """The backend of a service that follows the mode."""
+GUIDES_DEFAULT: Final = "the guide's default"
+"""The source of what nobody wrote."""
 
 
 class Given(NamedTuple):
@@ -99,12 +101,12 @@ class Reading:
         used = [variable for variable in GUIDE if variable in env]
         named = [variable for variable in env if variable.startswith("VITE_") and variable.endswith("_BACKEND")]
         if used or named:
-            self.values.update({flag: Given(True, "the guide's default", True) for flag in GUIDE_FLAGS})
+            self.values.update({flag: Given(True, GUIDES_DEFAULT, True) for flag in GUIDE_FLAGS})
         if named:
-            self.values["api_base_url"] = Given(GUIDE_API, "the guide's default", GUIDE_API)
+            self.values["api_base_url"] = Given(GUIDE_API, GUIDES_DEFAULT, GUIDE_API)
             for service, backend in GUIDE_BACKENDS.items():
                 if backend != "supabase" or "VITE_SUPABASE_URL" in env:
-                    self.backends[service] = Given(backend, "the guide's default", backend)
+                    self.backends[service] = Given(backend, GUIDES_DEFAULT, backend)
         for variable in used:
             value, meaning = env[variable], GUIDE[variable]
             if value.strip() == GUIDE_PLACEHOLDERS.get(variable):

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from interlock.devstack.clock import clock_environment
+from interlock.ports import free_port
 
 __all__ = ["PostgresServer", "RedisServer", "ServerMissing"]
 
@@ -46,14 +47,6 @@ def postgres_programs() -> Path:
         if (folder / "postgres").exists():
             return folder
     raise ServerMissing("PostgreSQL's programs are not here; install them: apt-get install postgresql")
-
-
-def free_port() -> int:
-    """A port of the loopback that nobody listens on now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _unprivileged() -> str | None:

@@ -21,10 +21,10 @@ from interlock.errors import Forbidden, InterlockError, Unauthenticated
 from interlock.gateway.application import create_app
 from interlock.gateway.server import serving
 from interlock.identifiers import new_id
+from interlock.ports import free_port
 from interlock.seed import DEMO_PASSWORD, DEMO_USERS
 from interlock.services import Services
 from interlock.settings import LocalSupabase, Settings
-from interlock.testing.servers import free_port
 
 pytestmark = pytest.mark.anyio
 

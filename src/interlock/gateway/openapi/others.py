@@ -190,8 +190,8 @@ def system_paths(prefix: str) -> dict[str, Json]:
             "post": operation(
                 "switch",
                 "system",
-                "Serve a service from another backend.",
-                {"200": response("The switch.", {"type": "object"})},
+                "Serve a service, or `all` of them, from another backend.",
+                {"200": response("The switch, or the switches of all.", {"type": ["object", "array"]})},
                 requestBody=body(turned),
             )
         },
