@@ -18,9 +18,11 @@ from interlock.cli import build
 from interlock.cli.exits import Exit
 from interlock.errors import InterlockError
 from interlock.services import EntityService, Services
-from interlock.settings import GUIDE, Settings
+from interlock.settings import GUIDE, SERVICES, Settings
 
-DOCS: Final = Path(__file__).resolve().parents[2] / "docs"
+ROOT: Final = Path(__file__).resolve().parents[2]
+DOCS: Final = ROOT / "docs"
+EXAMPLE: Final = ROOT / ".env.example"
 
 
 def _rows(head: list[str], rows: list[list[str]]) -> str:
@@ -58,6 +60,20 @@ def settings() -> str:
     )
     rows.append(["`INTERLOCK_<BACKEND>_<LIMIT>`", "", "A limit of one backend.", "as for the limit of that name"])
     return _rows(["variable", "default", "what it does", "values"], rows)
+
+
+def example() -> str:
+    """The file of all settings, each with its default, to copy to `.env`."""
+    lines = ["# Every setting with its default. Copy this file to .env, and uncomment what you want otherwise."]
+    for name, field in Settings.model_fields.items():
+        if name not in ("backends", "limits"):
+            extra = field.json_schema_extra
+            mend = extra["mend"] if isinstance(extra, dict) else ""
+            lines += ["", f"# {field.description}", f"# ({mend})"]
+            lines.append(f"# INTERLOCK_{name.upper()}={_default(field.default).strip('`')}")
+    lines += ["", "# The backend of one service: mock, real, sql, supabase, or auto, which follows the mode."]
+    lines += [f"# INTERLOCK_{service.upper()}_BACKEND=auto" for service in SERVICES]
+    return "\n".join([*lines, ""])
 
 
 def guide() -> str:
@@ -179,6 +195,7 @@ def main() -> None:
     for (page, name), table in TABLES.items():
         path = DOCS / page
         path.write_text(replaced(path.read_text("utf-8"), name, table), "utf-8")
+    EXAMPLE.write_text(example(), "utf-8")
 
 
 if __name__ == "__main__":

@@ -32,6 +32,14 @@ def test_tables_follow_from_the_code(page: str, name: str) -> None:
     assert text == written, "python tests/docs/tables.py writes them anew"
 
 
+def test_the_example_has_every_setting_and_works(tmp_path: Path) -> None:
+    text = tables.EXAMPLE.read_text("utf-8")
+    assert text == tables.example(), "python tests/docs/tables.py writes it anew"
+    (tmp_path / ".env").write_text(re.sub(r"^# (INTERLOCK_\w+=)", r"\1", text, flags=re.MULTILINE))
+    settings = Settings.load(env={}, env_file=tmp_path / ".env", toml=None)
+    assert settings == Settings(), "uncommented, it says what is so without it"
+
+
 def test_every_setting_has_its_line() -> None:
     text = text_of("configuration.md")
     names = [f"`INTERLOCK_{name.upper()}`" for name in Settings.model_fields if name not in ("backends", "limits")]
