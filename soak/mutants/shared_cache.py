@@ -277,7 +277,7 @@ TROUBLE: Final[Mapping[Mutant, Sequence[str]]] = {
     the_writes_of_a_removed_process_are_not_seen: ("cut and crash",),
     the_last_writes_of_a_dead_process_are_not_waited_for: ("cut and crash",),
     an_evicted_mark_is_taken_for_none: ("evict",),
-    a_clock_that_is_set_back_is_not_noticed: ("clock", "crash"),
+    a_clock_that_is_set_back_is_not_noticed: ("clock", "cut"),
     reads_ignore_marks: ("cut",),
     a_process_that_is_cut_off_does_not_wait: ("cut",),
     a_process_forgets_its_lease: ("cut",),

@@ -96,6 +96,7 @@ class Membership:
         self._writing: Counter[Scope] = Counter()
         self._unsettled: OrderedDict[Scopes, float] = OrderedDict()
         self._changing: Counter[Scope] = Counter()
+        self._heard: set[Scope] = set()
         self._seen: OrderedDict[Scope, bytes] = OrderedDict()
         self._meeting = asyncio.Lock()
         self._woken = _Bell()
@@ -251,7 +252,9 @@ class Membership:
 
     def may_read(self, scope: Scope) -> bool:
         """False where the scope's reads go to the backend without asking the server."""
-        return self._joined and self.store.connected and not self._behind and scope not in self._changing
+        if scope in self._changing or scope in self._heard:
+            return False
+        return self._joined and self.store.connected and not self._behind
 
     def alone(self, scope: Scope) -> None:
         """A read is about to go to the backend, and nothing is known of the others' writes: it joins no call from before."""
@@ -384,6 +387,7 @@ class Membership:
             for scope in scopes:
                 if not self._writing[scope]:
                     del self._writing[scope]
+                    self._heard.discard(scope)
 
     async def _until(self, when: float) -> None:
         """Until then, or until the server was met."""
@@ -404,7 +408,11 @@ class Membership:
 
     def forget(self, scope: Scope, records: tuple[str, ...] | None) -> None:
         """Somebody wrote beside us all. Until the server knows, reads of the scope here go past it."""
-        if self._telling or scope in self._writing or not self._ever:
+        if self._telling or not self._ever:
+            return
+        if scope in self._writing:
+            # Perhaps the echo of the write that is under way here. The end of that one tells the server; its mark may have expired before.
+            self._heard.add(scope)
             return
         self._changing[scope] += 1
         self._spawn(self._changed(scope))
