@@ -11,7 +11,11 @@ def test_no_schedule_goes_wrong() -> None:
     played(run, range(60), LEAST)
 
 
-@pytest.mark.parametrize("seed", [650452001136], ids=["told of a change while a write outlasts its mark"])
+@pytest.mark.parametrize(
+    "seed",
+    [650452001136, 270944000305],
+    ids=["told of a change while a write outlasts its mark", "a mark expires while a call from before is in flight"],
+)
 def test_a_schedule_that_went_wrong_once_is_right(seed: int) -> None:
     run(seed)
 

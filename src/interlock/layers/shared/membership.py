@@ -269,7 +269,8 @@ class Membership:
             if self._seen.get(scope) != stamp or verdict == "pending":
                 # Somebody wrote: who reads from now on joins no call from before it.
                 self._tell(scope)
-                self._seen[scope] = stamp
+                # A mark that expires leaves the stamp as it was: the first to read after it joins no call from before its end either.
+                self._seen[scope] = stamp if verdict == "serve" else b""
                 if len(self._seen) > _SEEN:
                     self._seen.popitem(last=False)
             return True
